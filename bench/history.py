@@ -1,0 +1,151 @@
+"""The import of real history through a real platform, and COPY of the rows that it leaves behind.
+
+The product is a ``casebook up`` of its own, filled over HTTP by the importer of ``casebook
+import``, until every reader is at the head of the log. The limit copies all rows that the import
+leaves, of all services and the log, into bare tables of the same shape in the same server: what
+the machine needs to keep the result, had nobody to think about it.
+"""
+
+import io
+import json
+import time
+from importlib.resources import as_file, files
+
+import asyncpg
+
+from bench.measuring import (
+    LIMIT,
+    BadBench,
+    Bench,
+    Effort,
+    Measured,
+    Report,
+    Run,
+    Turn,
+    check,
+    described,
+)
+from bench.processes import children_cpu_seconds, cpu_seconds, rss_max_mib
+from bench.server import durable_settings, temporary_home
+from casebook.console.connection import Connection as Platform
+from casebook.console.connection import connected
+from casebook.console.importing.run import run_import
+from casebook.events.catalog import SERVICES
+from casebook.kit.database import Connection
+from casebook.kit.embedded_postgres import dsn_of
+
+REQUESTS = 900
+SAMPLE = "samples/servicenow-audit-900.csv.gz"
+SOURCE = "bench"
+OWN_EVENTS = 1
+"""The registration of the source."""
+
+_TABLES = """
+SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY($1::text[]) ORDER BY 1, 2
+"""
+
+
+async def _import(platform: Platform, pid: int, requests: int) -> Run:
+    """Import the sample; return how long that took, and what it cost whom."""
+    platform_cpu, others_cpu = cpu_seconds(pid), children_cpu_seconds(pid)
+    client_cpu = time.process_time()
+    with as_file(files("casebook.console").joinpath(SAMPLE)) as path:
+        summary = await run_import(
+            path,
+            url=platform.url,
+            token=platform.token(roles=("admin", "publisher"), source=SOURCE),
+            source=SOURCE,
+            limit=requests,
+        )
+    check("requests", summary.requests, requests)
+    if summary.duplicates or summary.quarantined:
+        raise BadBench("the import found events that it had already, or could not take some")
+    notes = {
+        "platform_cpu_seconds": cpu_seconds(pid) - platform_cpu,
+        "database_cpu_seconds": children_cpu_seconds(pid) - others_cpu,
+        "client_cpu_seconds": time.process_time() - client_cpu,
+        "platform_rss_max_mib": rss_max_mib(pid),
+    }
+    return Run(summary.events, summary.seconds, notes)
+
+
+async def _counted(connection: Connection, run: Run, requests: int) -> None:
+    """Look whether the import is in the database: owned, logged, and applied by every reader."""
+    expected = run.events + OWN_EVENTS
+    owned = [await _count(connection, f"{service}.events") for service in SERVICES]
+    check("events", sum(owned), expected)
+    check("records of the log", await _count(connection, "log.records"), expected)
+    check("requests of the KPI table", await _count(connection, "monitoring.kpi_facts"), requests)
+    for service in SERVICES:
+        applied = await connection.fetchval(
+            f"SELECT sum(next_offset) FROM {service}.checkpoints WHERE subscription = 'live'"
+        )
+        check(f"records applied by {service}", int(applied), expected)
+
+
+async def _copy(connection: Connection, events: int) -> Run:
+    """Copy all rows of the platform into tables of the same shape, one transaction a table."""
+    await connection.execute("CREATE SCHEMA bare")
+    contents: dict[str, bytes] = {}
+    rows = 0
+    for schema, table in await connection.fetch(_TABLES, [*SERVICES, "log"]):
+        content = io.BytesIO()
+        await connection.copy_from_table(table, schema_name=schema, output=content, format="binary")
+        name = f"{schema}_{table}"
+        await connection.execute(
+            f'CREATE TABLE bare."{name}" (LIKE {schema}.{table} INCLUDING ALL)'
+        )
+        contents[name] = content.getvalue()
+        rows += await _count(connection, f"{schema}.{table}")
+    started = time.perf_counter()
+    for name, content in contents.items():
+        await connection.copy_to_table(
+            name, schema_name="bare", source=io.BytesIO(content), format="binary"
+        )
+    seconds = time.perf_counter() - started
+    copied = [await _count(connection, f'bare."{name}"') for name in contents]
+    return Run(events, seconds, {"rows": check("rows", sum(copied), rows)})
+
+
+async def _count(connection: Connection, table: str) -> int:
+    """Return how many rows a table has."""
+    return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def _turn(requests: int) -> tuple[Turn, dict[str, str]]:
+    """Start a platform, fill it, and copy what it wrote."""
+    with temporary_home() as home:
+        async with connected(home, None) as platform:
+            pid = json.loads(platform.home.address.read_text(encoding="utf-8"))["pid"]
+            dsn = dsn_of(home)
+            if dsn is None:
+                raise BadBench("the platform that was started has no database")
+            connection = await asyncpg.connect(dsn)
+            try:
+                run = await _import(platform, pid, requests)
+                await _counted(connection, run, requests)
+                turn = Turn(run, {LIMIT: await _copy(connection, run.events)})
+                return turn, await durable_settings(connection)
+            finally:
+                await connection.close()
+
+
+async def _measure(effort: Effort, say: Report) -> Measured:
+    """Measure turn by turn, each on a new home; the limit needs the rows, so it comes second."""
+    requests = effort.amount(REQUESTS, least=5)
+    turns: list[Turn] = []
+    settings: dict[str, str] = {}
+    for number in range(effort.pairs):
+        turn, settings = await _turn(requests)
+        turns.append(turn)
+        say(described(number, turn))
+    return Measured(turns, settings)
+
+
+IMPORT = Bench(
+    name="import",
+    product="the incidents of the sample over HTTP into `casebook up`",
+    limit="COPY of all rows that it leaves into tables of the same shape, with their keys",
+    target=None,
+    measure=_measure,
+)

@@ -1,0 +1,5 @@
+"""``python -m casebook.console`` is the ``casebook`` command."""
+
+from casebook.console.cli import app
+
+app()

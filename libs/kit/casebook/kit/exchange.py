@@ -1,0 +1,83 @@
+"""One HTTP request as an endpoint sees it: who asks, for which operation, and the two doors.
+
+An endpoint takes ``Annotated[Commands, operation("request.confirm")]`` to change state or
+``Annotated[Queries, operation("request.get")]`` to read it. The operation's name is the row of
+the policy table; the documentation and the tests find it on the route.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from casebook.kit import metrics
+from casebook.kit.commands import Commands
+from casebook.kit.principals import with_teams
+from casebook.kit.problems import Problem
+from casebook.kit.queries import MINIMUM_VERSION, Queries
+
+if TYPE_CHECKING:
+    from casebook.kit.identity import Principal
+    from casebook.kit.runtime import Runtime
+
+
+class Exchange(Commands, Queries):
+    """What an endpoint gets: commands and queries under one operation."""
+
+
+class Named(Protocol):
+    """A dependency that knows the operation it was made for."""
+
+    operation: str
+
+
+def runtime_of(request: Request) -> "Runtime":
+    """Return the runtime of the service that a request came to."""
+    return cast("Runtime", request.app.state.runtime)
+
+
+def operation(name: str) -> Any:
+    """Return the dependency that opens an exchange for the operation ``name``."""
+
+    async def open_exchange(request: Request) -> Exchange:
+        runtime = runtime_of(request)
+        principal = cast("Principal", request.scope["state"]["principal"])
+        _refuse_unknown_parameters(request)
+        if not runtime.service.policy.permits(principal, name):
+            metrics.AUTHZ_DENIED.labels(runtime.service.name, name).inc()
+            raise Problem(403, "forbidden", "your roles do not allow this operation")
+        waits = request.method in {"GET", "HEAD"} and MINIMUM_VERSION in request.headers
+        principal = await with_teams(runtime, principal, name, always=waits)
+        exchange = Exchange(runtime, request, principal, name)
+        if waits:
+            await exchange.wait_for_minimum_version()
+        return exchange
+
+    cast("Named", open_exchange).operation = name
+    return Depends(open_exchange)
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """Refuse what the operation does not take, rather than answer another question.
+
+    :raises Problem: 422 ``unknown-parameter``.
+    """
+    if not request.query_params:
+        return
+    route = request.scope.get("route")
+    known = _parameters(route.dependant) if isinstance(route, APIRoute) else None
+    if known is not None and not request.query_params.keys() <= known:
+        raise Problem(422, "unknown-parameter", f"the query takes: {', '.join(sorted(known))}")
+
+
+def _parameters(dependant: Dependant) -> frozenset[str] | None:
+    """Return the names of a route's query parameters; ``None`` where a model checks them."""
+    fields = list(dependant.query_params)
+    for dependency in dependant.dependencies:
+        fields += dependency.query_params
+    kinds = [field.field_info.annotation for field in fields]
+    if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+        return None
+    return frozenset(field.alias for field in fields)

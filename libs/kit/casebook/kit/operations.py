@@ -1,0 +1,230 @@
+"""What operators do: lag, parked cases, quarantine, rebuilds, and the raw events (decisions §8)."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+
+from casebook.kit.checkpoints import LIVE
+from casebook.kit.database import Connection
+from casebook.kit.exchange import Exchange, operation
+from casebook.kit.lag import measure
+from casebook.kit.logging import get_logger
+from casebook.kit.operations_views import (
+    Applied,
+    Discarded,
+    LagView,
+    ParkedCase,
+    QuarantinedEvent,
+    Reason,
+    Rebuilt,
+    Retried,
+    StoredEvent,
+)
+from casebook.kit.problems import PROBLEM_RESPONSES, Problem, problem_responses, rebuilding
+from casebook.kit.queries import Queries
+from casebook.kit.rebuild import rebuild
+from casebook.kit.release import discard, retry
+
+_LOG = get_logger("operations")
+# The claim of a rebuild waits for its end, which takes longer than a session may idle.
+_WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_QUARANTINE = """
+SELECT id, reason, detail, channel, source, source_event, type, sequence, received_at
+FROM quarantine WHERE reason <> 'discarded' AND ($1::text IS NULL OR source = $1)
+ORDER BY received_at, id LIMIT $2
+"""
+_PARKED = """
+SELECT key, count(*) AS records, (array_agg(error ORDER BY sequence))[1] AS error,
+    min(parked_at) AS parked_at
+FROM parked WHERE subscription = $1 AND status = 'parked'
+GROUP BY key ORDER BY parked_at LIMIT 1000
+"""
+_EVENTS = """
+SELECT position, record, encode(hash, 'hex') FROM events WHERE position > $1
+ORDER BY position LIMIT $2
+"""
+
+
+def _acting(model: type[BaseModel]) -> dict[str, Any]:
+    """Return how a route is described that acts once for an idempotency key."""
+    return {"response_model": model, "responses": problem_responses(409)}
+
+
+def operations_router(service: str) -> APIRouter:
+    """Return the operators' routes of a service."""
+    router = APIRouter(prefix=f"/{service}/v1", tags=["operations"], responses=PROBLEM_RESPONSES)
+    _add_reads(router)
+    _add_releases(router)
+    _add_rebuilds(router)
+    return router
+
+
+def _add_reads(router: APIRouter) -> None:
+    """Add what only looks."""
+
+    @router.get("/lag", operation_id="getLag")
+    async def get_lag(queries: Annotated[Queries, operation("lag.read")]) -> LagView:
+        """Return how far this service is behind the log, in records."""
+        lag = await measure(queries.runtime)
+        return LagView(**asdict(lag))
+
+    @router.get("/events", operation_id="listEvents")
+    async def list_events(
+        queries: Annotated[Queries, operation("events.read")],
+        after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[StoredEvent]:
+        """Return this service's own events in the order they were stored, as stored."""
+        async with queries.runtime.database.http() as connection:
+            rows = await connection.fetch(_EVENTS, after, limit)
+        return [StoredEvent(position=row[0], record=row[1], hash=row[2]) for row in rows]
+
+    @router.get("/parked", operation_id="listParkedCases")
+    async def list_parked(
+        queries: Annotated[Queries, operation("parked.read")],
+    ) -> list[ParkedCase]:
+        """Return the cases that wait for an operator, the oldest first."""
+        async with queries.runtime.database.http() as connection:
+            rows = await connection.fetch(
+                _PARKED,
+                LIVE,
+            )
+        return [ParkedCase(**dict(row)) for row in rows]
+
+    @router.get("/quarantine", operation_id="listQuarantine")
+    async def list_quarantine(
+        queries: Annotated[Queries, operation("quarantine.read")],
+        source: Annotated[str | None, Query(max_length=255)] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> list[QuarantinedEvent]:
+        """Return what could not become a fact, with the reason; bodies stay sealed."""
+        async with queries.runtime.database.http() as connection:
+            rows = await connection.fetch(_QUARANTINE, source, limit)
+        return [QuarantinedEvent(**dict(row)) for row in rows]
+
+
+# What changes something needs a reason, which is logged with the actor, and a key: sent again, it
+# is answered again and not done again.
+
+
+def _add_releases(router: APIRouter) -> None:
+    """Add what releases or gives up what could not be taken."""
+    _add_parked(router)
+    _add_quarantine(router)
+
+
+def _add_parked(router: APIRouter) -> None:
+    """Add what ends the waiting of a parked case."""
+
+    @router.post("/parked/{key}/retries", operation_id="retryParkedCase", **_acting(Applied))
+    async def retry_parked(
+        key: str, body: Reason, exchange: Annotated[Exchange, operation("parked.retry")]
+    ) -> Response:
+        """Apply a parked case's records again, in order; all or none."""
+        moved: set[str] = set()
+
+        async def work(connection: Connection) -> Applied:
+            _audit("parked.retried", exchange, body, key=key)
+            count, advanced = await exchange.runtime.reader.applier.retry(connection, key)
+            moved.update(advanced)
+            return Applied(applied=count)
+
+        response = await exchange.act(work)
+        exchange.runtime.reader.announce(moved)
+        return response
+
+    @router.post("/parked/{key}/discards", operation_id="discardParkedCase", **_acting(Discarded))
+    async def discard_parked(
+        key: str, body: Reason, exchange: Annotated[Exchange, operation("parked.discard")]
+    ) -> Response:
+        """Give up a parked case's records; its later events are applied as they come."""
+        moved: set[str] = set()
+
+        async def work(connection: Connection) -> Discarded:
+            _audit("parked.discarded", exchange, body, key=key)
+            count, advanced = await exchange.runtime.reader.applier.discard(connection, key)
+            moved.update(advanced)
+            return Discarded(discarded=count)
+
+        response = await exchange.act(work)
+        exchange.runtime.reader.announce(moved)
+        return response
+
+
+def _add_quarantine(router: APIRouter) -> None:
+    """Add what ends the quarantine of an event."""
+
+    @router.post(
+        "/quarantine/{row_id}/retries", operation_id="retryQuarantined", **_acting(Retried)
+    )
+    async def retry_quarantined(
+        row_id: UUID, body: Reason, exchange: Annotated[Exchange, operation("quarantine.retry")]
+    ) -> Response:
+        """Offer one quarantined event again; the outcome is what became of it."""
+
+        async def work(connection: Connection) -> Retried:
+            _audit("quarantine.retried", exchange, body, id=str(row_id))
+            outcome = await retry(exchange.runtime, connection, row_id)
+            if outcome is None:
+                raise Problem(404)
+            return Retried(outcome=outcome)
+
+        response = await exchange.act(work)
+        exchange.runtime.promoter.look()
+        return response
+
+    @router.post(
+        "/quarantine/{row_id}/discards", operation_id="discardQuarantined", **_acting(Discarded)
+    )
+    async def discard_quarantined(
+        row_id: UUID, body: Reason, exchange: Annotated[Exchange, operation("quarantine.discard")]
+    ) -> Response:
+        """Give up one quarantined event for good; a place that it had is skipped."""
+
+        async def work(connection: Connection) -> Discarded:
+            _audit("quarantine.discarded", exchange, body, id=str(row_id))
+            if not await discard(exchange.runtime, connection, row_id):
+                raise Problem(404)
+            return Discarded(discarded=1)
+
+        response = await exchange.act(work)
+        exchange.runtime.promoter.look()
+        return response
+
+
+def _add_rebuilds(router: APIRouter) -> None:
+    """Add what makes a read model anew."""
+
+    @router.post(
+        "/projections/{name}/rebuilds", operation_id="rebuildProjection", **_acting(Rebuilt)
+    )
+    async def rebuild_projection(
+        name: str, body: Reason, exchange: Annotated[Exchange, operation("projection.rebuild")]
+    ) -> Response:
+        """Rebuild one projection from the log and swap it in; reads go on meanwhile."""
+        projections = {one.name: one for one in exchange.runtime.service.projections}
+
+        async def work(connection: Connection) -> Rebuilt:
+            if name not in projections:
+                raise Problem(404)
+            if exchange.runtime.rebuilding.locked():  # whoever waited would keep a connection
+                raise rebuilding("another read model of this service is being rebuilt")
+            _audit("projection.rebuild-asked", exchange, body, projection=name)
+            await connection.execute(_WAITS)
+            result = await rebuild(exchange.runtime, projections[name])
+            return Rebuilt(
+                projection=result.projection,
+                generation=result.generation,
+                records=result.records,
+                seconds=round(result.seconds, 3),
+            )
+
+        return await exchange.act(work)
+
+
+def _audit(event: str, exchange: Exchange, body: Reason, **fields: str) -> None:
+    """Log who did what, and why."""
+    _LOG.warning(event, actor=exchange.principal.subject, reason=body.reason, **fields)

@@ -1,0 +1,1 @@
+"""Dispatch: who does the work (handbook 2.2, 2.3)."""

@@ -1,0 +1,1 @@
+"""The rules of dispatch, pure: work orders, teams, agents, routing and matching."""

@@ -1,0 +1,1 @@
+"""The read models of dispatch, one file each."""

@@ -1,0 +1,1 @@
+"""The rules of intake: pure, without clock, chance or input and output."""

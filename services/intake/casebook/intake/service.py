@@ -1,0 +1,18 @@
+"""What the intake service is made of."""
+
+from casebook.intake.api.statements import INDEXES
+from casebook.intake.domain.families import REQUEST, SOURCE
+from casebook.intake.policy import POLICY
+from casebook.intake.projections.timeline import Timeline
+from casebook.intake.projections.work import Work
+from casebook.intake.reactions import REACTIONS
+from casebook.kit.service import Service
+
+SERVICE = Service(
+    name="intake",
+    families=(REQUEST, SOURCE),
+    policy=POLICY,
+    reactions=REACTIONS,
+    projections=(Timeline(), Work()),
+    indexes=INDEXES,
+)

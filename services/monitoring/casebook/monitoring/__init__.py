@@ -1,0 +1,1 @@
+"""The monitoring service: response and resolution clocks, and the KPI table."""

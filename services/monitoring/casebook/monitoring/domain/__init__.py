@@ -1,0 +1,1 @@
+"""Pure rules of monitoring: no input or output, no clock, no chance."""

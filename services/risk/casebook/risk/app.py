@@ -1,0 +1,13 @@
+"""The risk application: ``uvicorn casebook.risk.app:create_app --factory``."""
+
+from fastapi import FastAPI
+
+from casebook.kit.app import create_service_app
+from casebook.kit.settings import Settings
+from casebook.risk.api import router
+from casebook.risk.service import SERVICE
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the application of the risk service."""
+    return create_service_app(SERVICE, router, settings=settings)

@@ -1,0 +1,188 @@
+"""What no handler can take, on the log and on a publisher's topic (F-10, F-14)."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from casebook.events.envelope import chain
+from casebook.events.kafka import Headers, partition, record_to_kafka
+from casebook.events.request import RequestSubmitted
+from casebook.events.work_order import WorkOrderResolved
+from tests.chaos.client import PUBLISHER, Call
+from tests.chaos.ground import Ground, People, becomes
+from tests.chaos.history import Op
+from tests.chaos.workload import ADMIN, SOURCE, published
+from tests.support.foreign import fact
+from tests.support.production import SERVICES
+
+SEED = 10
+UNKNOWN: Any = (None, None)
+"""Source and id of what is no event."""
+Sent = tuple[str, int, bytes, Headers, bytes]
+"""Topic, partition, key, headers, value."""
+
+
+async def send(ground: Ground, sent: Iterable[Sent]) -> list[tuple[int, int]]:
+    """Write records as somebody does who may write there; return where they stand."""
+    producer: Any = AIOKafkaProducer(bootstrap_servers=ground.deployment.production.bootstrap)
+    await producer.start()
+    try:
+        return [
+            (number, done.offset)
+            for topic, number, key, headers, value in sent
+            for done in [
+                await producer.send_and_wait(
+                    topic, value, key=key, headers=headers, partition=number
+                )
+            ]
+        ]
+    finally:
+        await producer.stop()
+
+
+def key_beside(request: str) -> str:
+    """Return the key of a case in the partition of another one."""
+    while partition(key := str(uuid4())) != partition(request):
+        pass
+    return key
+
+
+async def test_poison_on_the_log_stops_its_own_case_and_nothing_else(ground: Ground) -> None:
+    """F-10, F-14: bad JSON, a wrong schema, text with NUL: quarantined or parked, with reason."""
+    topic = ground.deployment.production.topic
+    async with ground.people(seed=SEED) as people:
+        request = await people.submit()
+        await people.holder(request)
+        number = partition(request)
+        wrong, nul = key_beside(request), key_beside(request)
+        forged = [
+            fact(f"work-order/{wrong}", 1, WorkOrderResolved(), data={"code": ["no", "label"]},
+                 source="/casebook/elsewhere"),
+            fact(f"request/{nul}", 1, RequestSubmitted(number="X", kind="incident", requester="x"),
+                 data={"number": "X\x00Y", "kind": "incident", "requester": "x"},
+                 source="/casebook/elsewhere"),
+        ]  # fmt: skip
+        messages = [record_to_kafka(f.record(), chain(b"", f.record())) for f in forged]
+        poison: list[Sent] = [(topic, number, key, headers, value)
+                              for key, headers, value in messages]  # fmt: skip
+        key, headers, _ = messages[0]
+        poison += [
+            (topic, number, key, headers, b"{not json"),
+            (topic, number, b"\x00\xff", [], b"\x00\xff"),
+        ]
+        ground.planted_places.update(await send(ground, poison))
+        ground.planted_keys |= {wrong, nul}
+        ground.history.planted.add(UNKNOWN)
+
+        await people.resolve(request)
+        await becomes(lambda: status(ground, request) == "resolved", "the others' progress")
+        parked = {name: await people.operate("GET", name, "/parked") for name in SERVICES}
+        for key_ in (wrong, nul):
+            errors = [
+                row["error"] for rows in parked.values() for row in rows if row["key"] == key_
+            ]
+            assert errors
+            assert all(errors)
+        for name in SERVICES:
+            rows = await people.operate("GET", name, "/quarantine")
+            bad = [row["detail"] for row in rows if row["reason"] == "not-an-event"]
+            assert len([detail for detail in bad if f"partition {number} " in detail]) == 2, name
+        for name, rows in parked.items():
+            for row in rows:
+                path = f"/parked/{row['key']}/discards"
+                await people.operate("POST", name, path, {"reason": "it was planted"})
+    assert await ground.violations() == []
+
+
+async def test_a_case_whose_handler_fails_waits_in_order_and_is_retried(ground: Ground) -> None:
+    """F-10: later events of the case wait behind it; a retry applies all of them, in order."""
+    async with ground.people(seed=SEED + 1) as people:
+        bad, good = await people.submit(), await people.submit()
+        await people.holder(bad)
+        await people.holder(good)
+        await becomes(lambda: status(ground, bad), "the first facts in the read model")
+        table = ground.value("SELECT format('work_v%s_%s', version, generation) "
+                             "FROM intake.projections WHERE name = 'work'")  # fmt: skip
+        ground.fetch(f"ALTER TABLE intake.{table} ADD CONSTRAINT planted "
+                     f"CHECK (request <> '{bad}') NOT VALID")  # fmt: skip
+        await people.resolve(bad)
+        await people.resolve(good)
+        await becomes(lambda: status(ground, good) == "resolved", "the other case's progress")
+        await becomes(lambda: len(waiting(ground, bad)) >= 3, "the parked case")
+        refused = await retry(people, bad)
+        assert (refused.status_code, refused.json()["code"]) == (409, "still-failing")
+        assert "planted" in ground.value(
+            f"SELECT error FROM intake.parked WHERE key = '{bad}' LIMIT 1"
+        )
+        ground.fetch(f"ALTER TABLE intake.{table} DROP CONSTRAINT planted")
+        done = await retry(people, bad)
+        assert done.json()["applied"] >= 3, done.text
+        assert status(ground, bad) == "resolved"
+    assert await ground.violations() == []
+
+
+async def test_poison_from_a_publisher_is_quarantined_and_the_others_are_taken(
+    ground: Ground,
+) -> None:
+    """F-10: bad JSON, a wrong schema, NUL, no source: each with its reason; good ones pass."""
+    publisher = f"pump-{secrets.token_hex(4)}"
+    await asyncio.to_thread(ground.deployment.production.init, "--publisher", publisher)
+    topic, source = f"casebook.ingress.{publisher}", f"{SOURCE}-{publisher}"
+    good = [published(subject, "request.submitted", 1) | {"source": source}
+            for subject in ("GOOD-1", "GOOD-2")]  # fmt: skip
+    wrong = published("BAD-1", "request.submitted", 1) | {"source": source, "data": {"kind": 7}}
+    nul = published("BAD-2", "request.submitted", 1) | {"source": source}
+    nul["data"] = {"number": "BAD\x00", "kind": "incident", "requester": "x"}
+    values = [
+        orjson.dumps(good[0]), b"{not json", orjson.dumps(wrong), orjson.dumps(nul),
+        orjson.dumps(good[1]),
+    ]  # fmt: skip
+    keys = [b"GOOD-1", b"BAD-0", b"BAD-1", b"BAD-2", b"GOOD-2"]
+    media: Headers = [("content-type", b"application/cloudevents+json")]
+    async with ground.people(seed=SEED + 2) as people:
+        body = {"types": ["casebook.request.submitted.v1"], "mode": "observed",
+                "publisher": publisher, "organisation": "acme"}  # fmt: skip
+        await people.must(ADMIN, Call("PUT", "intake", f"/sources/{source}", body=body))
+        ground.history.ops.append(Op(
+            0, "publish", "publish-kafka", PUBLISHER, time.monotonic(), outcome="ok",
+            items=[*((source, event["id"], "accepted") for event in good),
+                   (source, wrong["id"], "quarantined")],
+        ))  # fmt: skip
+        ground.history.planted |= {(source, wrong["id"]), UNKNOWN}
+        await send(ground, [(topic, 0, key, media, value)
+                            for key, value in zip(keys, values, strict=True)])  # fmt: skip
+        found = ("SELECT count(*) FROM intake.events WHERE type = 'casebook.request.submitted.v1' "
+                 f"AND record::json->>'originsource' = '{source}'")  # fmt: skip
+        await becomes(lambda: ground.value(found) == 2, "the good events")
+        rows = await people.operate("GET", "intake", "/quarantine?limit=1000")
+    mine = [row for row in rows if row["source"] == source or publisher in row["detail"]]
+    assert len(mine) == 3, mine
+    assert all(row["reason"] and row["detail"] for row in mine)
+    assert await ground.violations() == []
+
+
+async def retry(people: People, key: str) -> Any:
+    """Retry a parked case of intake."""
+    return await people.ask(ADMIN, "POST", "intake", f"/parked/{key}/retries", {"reason": "mended"})
+
+
+def status(ground: Ground, request: str) -> str | None:
+    """Return what intake's read model says of the work on a request."""
+    rows = ground.fetch(f"SELECT status FROM intake.work WHERE request = '{request}'")
+    return rows[0][0] if rows else None
+
+
+def waiting(ground: Ground, key: str) -> list[int]:
+    """Return the offsets of a case's parked records, in the order that they wait in."""
+    rows = ground.fetch(
+        f"SELECT \"offset\" FROM intake.parked WHERE key = '{key}' ORDER BY sequence"
+    )
+    offsets = [row[0] for row in rows]
+    assert offsets == sorted(offsets)
+    return offsets

@@ -1,0 +1,39 @@
+"""Figures that tests measure or count, shown to people at the end of a run; and the profiles.
+
+The figures come with the report of their test, so it does not matter which process ran it.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import profiles
+from tests.support.figures import FIGURE, Tell
+
+profiles.register()
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Return what takes a line for the end of the run, whether the test fails or not."""
+
+    def keep(line: str) -> None:
+        record_property(FIGURE, line)
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures."""
+    lines = [
+        (report.nodeid, value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == FIGURE
+    ]
+    if lines:
+        terminalreporter.section("figures")
+        for test, line in sorted(lines):
+            terminalreporter.line(f"{test.partition('::')[0]}: {line}")

@@ -1,0 +1,34 @@
+"""Who may do what, spelled out: a change of the table is a change here too."""
+
+import pytest
+
+from casebook.kit.decider import Access
+from casebook.kit.identity import ROLES, Principal
+from casebook.risk.policy import POLICY
+
+MINE = Access(requester="li.na")
+FOREIGN = Access(requester="he.jun")
+COMMANDS = {"risk.assess", "risk.treat", "risk.close"}
+READING = {"risk.read", "risk.read-evidence", "risk.read-heatmap"}
+
+
+def allowed(role: str, access: Access) -> set[str]:
+    principal = Principal(subject="li.na", roles=frozenset({role}))
+    return {name for name in POLICY.operations if POLICY.allows(principal, name, access)}
+
+
+@pytest.mark.parametrize("access", [MINE, FOREIGN])
+def test_risk_managers_do_everything_and_auditors_read_everything(access: Access) -> None:
+    assert allowed("risk-manager", access) == READING | COMMANDS | {"risk.register"}
+    assert allowed("auditor", access) == READING
+
+
+@pytest.mark.parametrize("role", ["agent", "lead"])
+def test_staff_report_risks_and_see_their_own(role: str) -> None:
+    assert allowed(role, MINE) == {"risk.register", "risk.read"}
+    assert allowed(role, FOREIGN) == {"risk.register"}
+
+
+@pytest.mark.parametrize("role", sorted(ROLES - {"risk-manager", "auditor", "agent", "lead"}))
+def test_nobody_else_has_a_part_in_it(role: str) -> None:
+    assert allowed(role, MINE) == set()
