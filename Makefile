@@ -12,9 +12,10 @@ MEMBERS := libs/events libs/kit \
            services/intake services/dispatch services/monitoring services/quality services/risk \
            console
 PYTEST := $(BIN)/python -m pytest
-# Files side by side; tests of one file share what they have set up. Whole platforms and what
-# waits for them have the machine to themselves.
+# Files side by side; tests of one file share what they have set up. What is measured, and what
+# needs both cores for minutes, has the machine to itself.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+ALONE := tests/system/test_up.py tests/system/test_import.py
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
            --custom-compile-command "make lock"
@@ -58,7 +59,8 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests of all levels
 	@$(PYTEST) $(SIDE_BY_SIDE) \
 	  tests/simulation tests/component tests/contract tests/unit tests/tidy
-	@$(PYTEST) tests/system
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%)
+	@$(PYTEST) $(ALONE)
 
 performance: prerequisites setup  ## every bench, in small: that it runs and tells its ratios
 	@$(PYTEST) tests/performance

@@ -6,9 +6,11 @@ the code. ``bench/README.md`` says how to read them; ``casebook bench`` runs the
 """
 
 from bench.append import APPEND, APPEND_100
+from bench.beside import BESIDE_IMPORT
 from bench.desk import LIST, SUBMIT
 from bench.history import IMPORT
 from bench.hop import HOP
+from bench.kpi_lag import KPI_LAG
 from bench.kpis import KPI
 from bench.measuring import PAIRS_MIN, Bench, Effort, Report
 from bench.reading import READER, REBUILD
@@ -31,7 +33,9 @@ BENCHES: dict[str, Bench] = {
         HOP,
         QUEUE,
         IMPORT,
+        BESIDE_IMPORT,
         KPI,
+        KPI_LAG,
         START,
     )
 }

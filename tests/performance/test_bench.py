@@ -73,6 +73,28 @@ def test_the_kpi_table_is_measured_beside_the_same_figures_of_another_reading(
     assert bench["product"]["import_seconds"]["min"] > 0
 
 
+def test_an_import_is_measured_beside_a_copy_of_its_rows(tmp_path: Path) -> None:
+    bench = measured(tmp_path, "import", 0.002)
+    assert bench["product"]["requests"]["min"] == 35
+    assert bench["product"]["events"] == bench["limit"]["events"] > 3 * 35
+    assert bench["ratio"]["max"] < 1
+    assert [budget["at_most"] for budget in bench["budgets"]] == [120.0, 1024.0]
+
+
+def test_people_are_measured_beside_an_import(tmp_path: Path) -> None:
+    bench = measured(tmp_path, "beside-import", 0.003)
+    (budget,) = bench["budgets"]
+    assert (budget["figure"], budget["times_limit"]) == ("p95_ms", True)
+    assert bench["limit"]["events"] == 3 * 20
+    assert bench["product"]["events"] > 0
+
+
+def test_the_lag_of_the_kpi_table_is_measured_at_a_pace(tmp_path: Path) -> None:
+    bench = measured(tmp_path, "kpi-lag", 0.01)
+    assert bench["product"]["events"] == 3 * 50
+    assert 0 < bench["product"]["p50_ms"]["min"] <= bench["product"]["p95_ms"]["max"]
+
+
 def test_a_start_is_measured_beside_that_of_the_database(tmp_path: Path) -> None:
     bench = measured(tmp_path, "start", 0.01)
     (budget,) = bench["budgets"]

@@ -257,7 +257,7 @@ def repeatable(seed: int) -> Iterator[None]:
     """Take identifiers and key material from the seed, and write no log lines."""
     rng = random.Random(~seed)  # noqa: S311 - repeatable on purpose
     patches: list[tuple[Any, str, Any]] = [
-        (ids, "uuid_utils", SimpleNamespace(uuid7=lambda: _uuid7(rng))),
+        (ids, "uuid7", lambda: _uuid7(rng)),
         (keys, "secrets", SimpleNamespace(token_bytes=rng.randbytes)),
         (applying, "ProjectionTable", _composed),
     ]

@@ -82,7 +82,7 @@ def script(text: str, production: Production, before: str = "") -> str:
             name = code.split()[1]
             lines.append(f"cat > {name} <<'END_OF_FILE'\n{own}END_OF_FILE")
         else:
-            lines.append(f"echo '{_MARK}{number}'\n{own}")
+            lines.append(f"echo '{_MARK}{number}'; echo {number}: $SECONDS s >&2\n{own}")
     return "\n".join(lines)
 
 

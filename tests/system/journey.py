@@ -71,6 +71,15 @@ class Journey:
 
         return eventually(reached, f"{resource} {expected}")
 
+    def stopped(self, name: str) -> dict[str, Any]:
+        """Wait until one of the clocks has stopped; return it."""
+
+        def ended() -> dict[str, Any] | None:
+            found = clock(self.state(self.service_level), name)
+            return found if found["met"] is not None else None
+
+        return eventually(ended, f"the {name} clock stops")
+
     def types(self, person: Person | None = None) -> list[str]:
         """Return the types on the timeline, in log order, without prefix and version."""
         answer = (person or self.auditor).get(f"{self.request}/timeline", limit=200)

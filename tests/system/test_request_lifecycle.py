@@ -96,14 +96,13 @@ def test_a_request_is_submitted_worked_on_confirmed_closed_and_surveyed(
     mine = journey.types(journey.requester)
     assert "work-order.resolved" in mine
     assert "work-order.opened" not in mine
-    level = journey.state(journey.service_level)
-    assert clock(level, "resolution")["met"] is True
-    assert clock(level, "response")["met"] is True
+    assert journey.stopped("resolution")["met"] is True
+    assert journey.stopped("response")["met"] is True
 
 
 def test_a_resolution_that_does_not_hold_is_reopened(platform: RunningPlatform) -> None:
     journey = Journey(platform).resolved()
-    first = clock(journey.state(journey.service_level), "resolution")
+    first = journey.stopped("resolution")
     assert first["met"] is True, first
     reopened = journey.ask("POST", "/reopenings", {"reason": "又坏了"})
     assert reopened.status_code == 201, reopened.text
@@ -142,8 +141,7 @@ def test_a_missed_target_is_breached_once_and_stays_breached(platform: RunningPl
     agent = journey.agent()
     eventually(lambda: agent.get(journey.work_order).status_code == 200, "the agent's sight")
     journey.resolved()
-    stopped = journey.state(journey.service_level)
-    assert clock(stopped, "resolution")["met"] is False
+    assert journey.stopped("resolution")["met"] is False
     types = journey.types()
     assert types.count("service-level.target-breached") == 2
     assert types.count("service-level.target-warned") == 2

@@ -219,6 +219,7 @@ class Board:
         """Wait until matching has looked at everything twice without anything to decide."""
         for _ in range(2):
             await self.settled()
+            await self._decided()
             while await self.matcher.match():
                 pass
 
@@ -226,6 +227,13 @@ class Board:
     def matcher(self) -> Matcher:
         """A matcher beside the one of the service."""
         return matcher_of(self.runtime, self.runtime.database)
+
+    async def _decided(self) -> None:
+        """Wait for the matcher of the service, whose work orders another one would skip."""
+        async with self.runtime.database.transaction() as connection:
+            await connection.execute(
+                "SELECT FROM streams WHERE stream LIKE 'work-order/%' FOR UPDATE"
+            )
 
     async def _created(self, method: str, path: str, body: Json) -> None:
         response = await self.send(method, path, self.admin, body)

@@ -78,6 +78,7 @@ async def test_a_thousand_of_another_team_do_not_hide_ones_own(
         await board.change(agent, "availability", {"available": False})
     queued = await board.submitted(priority=4)
     held = await board.submitted(priority=4)
+    await board.quiet()
     given = await board.work(held, "assignments", lead, {"agent": "li.na", "reason": "a"})
     assert given.status_code < 300, given.text
     await board.settled()

@@ -50,11 +50,23 @@ class Chaos:
     holding: set["asyncio.Task[Any] | None"] = field(
         default_factory=set["asyncio.Task[Any] | None"]
     )
+    asked: Counter[str] = field(default_factory=Counter[str])
     calm: bool = False
 
-    def chance(self, share: float) -> bool:
-        """Decide by the dice; never while it is calm."""
-        return not self.calm and self.rng.random() < share
+    def chance(self, what: str, share: float) -> bool:
+        """Decide by the dice, and at the latest where it is due; never while it is calm.
+
+        Who asks when depends on the machine: with the dice alone, a rare thing would now and
+        then not happen at all.
+        """
+        if self.calm:
+            return False
+        self.asked[what] += 1
+        due = not self.counts[what] and self.asked[what] * share >= 1
+        if not due and self.rng.random() >= share:
+            return False
+        self.counts[what] += 1
+        return True
 
 
 class Stumbling(Tally):
@@ -66,8 +78,7 @@ class Stumbling(Tally):
 
     def fold(self, row: Row | None, fact: Fact) -> Row:
         """Count one more, unless it stumbles."""
-        if self._chaos.chance(0.0005):
-            self._chaos.counts["handler errors"] += 1
+        if self._chaos.chance("handler errors", 0.0005):
             raise ValueError("stumbled")
         return super().fold(row, fact)
 
@@ -105,9 +116,8 @@ def break_things(chaos: Chaos) -> None:
     apply_standard = applying.apply_standard  # pyright: ignore[reportPrivateImportUsage]
 
     async def held(self: Reader, consumer: LogConsumer, batch: Batch) -> None:
-        if chaos.chance(chaos.zombie_share):
-            chaos.counts["zombies"] += 1
-            within = chaos.chance(chaos.within_share)
+        if chaos.chance("zombies", chaos.zombie_share):
+            within = chaos.chance("zombies within", chaos.within_share)
             zombie = asyncio.create_task(_zombie(chaos, self, batch, within=within))
             chaos.zombies.add(zombie)
             if not within:
@@ -122,8 +132,7 @@ def break_things(chaos: Chaos) -> None:
         applied = await apply(self, connection, batch, isolated=isolated)
         seen = sum(map(len, batch.values()))
         chaos.counts["redeliveries"] += seen - len(applied.batch.records)
-        if chaos.chance(0.06):
-            chaos.counts["rollbacks"] += 1
+        if chaos.chance("rollbacks", 0.06):
             raise chaos.rng.choice([LostRace("again"), OSError("the connection broke")])
         return applied
 
@@ -133,8 +142,7 @@ def break_things(chaos: Chaos) -> None:
             await asyncio.sleep(chaos.rng.uniform(0.5, 2.5))
 
     async def crashed(connection: Any, positions: Any) -> None:
-        if chaos.chance(0.15):
-            chaos.counts["relay crashes"] += 1
+        if chaos.chance("relay crashes", 0.15):
             raise OSError("the relay died before it emptied the outbox")
         await delete_published(connection, positions)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -19,8 +20,12 @@ class FakePlatform:
     """Takes events into inboxes of limited size, and promotes what may be, at every call.
 
     ``failures`` are answers, or errors, that the next calls get instead; ``refused`` are ids
-    that are quarantined at promotion.
+    that are quarantined at promotion. ``others`` are at work all the time: there is always
+    something in the log that is not applied yet, and what is was there ``lag_seconds`` ago.
     """
+
+    others: bool = False
+    lag_seconds: float = 0.0
 
     inbox_events_max: int = 10**9
     promote_max: int = 10**9
@@ -125,10 +130,13 @@ class FakePlatform:
 
     def _status(self, service: str) -> Json:
         """Say how far a service is."""
+        now = datetime.now(UTC)
         return {
             "pending": len(self.waiting[service]),
             "quarantined": sum(where == service for where in self.quarantine.values()),
             "deviations": {"already-closed": 2} if self.facts and service == "intake" else {},
-            "lag": 0,
+            "lag": int(self.others),
             "outbox": 0,
+            "as_of": now.isoformat(),
+            "applied_until": (now - timedelta(seconds=self.lag_seconds)).isoformat(),
         }

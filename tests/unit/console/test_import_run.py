@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import httpx
 import pytest
 
 from casebook.console import client
-from casebook.console.importing import run
+from casebook.console.importing import run, settling
 from casebook.console.importing.progress import Lines
 from casebook.console.importing.rules import TYPES
-from casebook.console.importing.run import NotCompleted, Summary, batches, run_import, subject_of
+from casebook.console.importing.run import Summary, batches, run_import, subject_of
+from casebook.console.importing.settling import NotCompleted
 from tests.support.audit_log import SAMPLE
 from tests.unit.console.fakes import TOKEN, FakePlatform
 from tests.unit.console.given import SAMPLE_EVENTS, events_of, line, write
@@ -24,7 +26,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "CHUNK_EVENTS", 100)
     monkeypatch.setattr(run, "BATCH_EVENTS_MAX", 40)
     monkeypatch.setattr(run, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(run, "SETTLE_SECONDS", 0.001)
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.001)
     monkeypatch.setattr(client, "BACK_OFF_SECONDS_MIN", 0.001)
 
 
@@ -157,10 +159,23 @@ async def test_without_services_nothing_is_imported(
 
 
 async def test_an_import_that_no_longer_moves_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "STALLED_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(settling, "STALLED_SECONDS_MAX", 0.05)
     platform = FakePlatform(promote_max=0)
     with pytest.raises(NotCompleted, match="nothing moves any more; pending remains in dispatch"):
         await imported(platform, limit=3)
+
+
+async def test_an_import_ends_beside_others_when_its_own_is_applied() -> None:
+    """Readers that follow a busy log are never at its end, and need not be."""
+    began = time.monotonic()
+    await imported(FakePlatform(others=True, lag_seconds=0.5), limit=3)
+    assert time.monotonic() - began >= 0.5
+
+
+async def test_a_reader_that_stands_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "STALLED_SECONDS_MAX", 0.05)
+    with pytest.raises(NotCompleted, match="nothing moves any more; lag remains in dispatch"):
+        await imported(FakePlatform(others=True, lag_seconds=86_400), limit=3)
 
 
 async def test_a_token_that_may_not_register_uses_what_is_registered() -> None:

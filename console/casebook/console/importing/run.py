@@ -26,6 +26,7 @@ from casebook.console.importing.audit_rows import NotAnAuditLog
 from casebook.console.importing.progress import Report, Silent, Tally
 from casebook.console.importing.rules import TYPES
 from casebook.console.importing.servicenow import AuditMapping
+from casebook.console.importing.settling import NotCompleted, Statuses, settle
 from casebook.events.catalog import SERVICES
 
 CHUNK_EVENTS = 1_800
@@ -35,10 +36,6 @@ CHUNKS_IN_FLIGHT = 3
 BATCH_EVENTS_MAX = 1_000
 BATCH_BYTES_MAX = 4_500_000
 WATCH_SECONDS = 2.0
-SETTLE_SECONDS = 0.2
-STALLED_SECONDS_MAX = 900.0
-"""An import gives up when nothing at all has changed for so long; predecessors get 600."""
-
 BUSY_SECONDS_MAX = 900.0
 UNREACHABLE_SECONDS_MAX = 60.0
 CURIOSITIES_SHOWN = 20
@@ -46,11 +43,6 @@ RESUME = "stopped; run the same command again to complete it, nothing is taken t
 SEEN_BEFORE = "quarantined before"
 
 Json = dict[str, Any]
-Statuses = Mapping[str, Mapping[str, Any]]
-
-
-class NotCompleted(RuntimeError):
-    """The import did not get to its end; the text says why. Run it again to complete it."""
 
 
 _FAILURES = (NotCompleted, ApiError, NotAnAuditLog, OSError)
@@ -225,7 +217,7 @@ class _Importer:
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
-        after = await self._settle()
+        after = await settle(self._progress)
         late = sum(
             max(after[name]["quarantined"] - before[name]["quarantined"] - self._refused[name], 0)
             for name in SERVICES
@@ -321,28 +313,10 @@ class _Importer:
         self._tally.pending = sum(status["pending"] for status in found)
         return dict(zip(SERVICES, found, strict=True))
 
-    async def _settle(self) -> Statuses:
-        """Wait until all is promoted, then published, then applied by every reader.
-
-        Each is awaited from a moment on when the one before had come true everywhere, and once
-        is enough: so an import ends on a platform that is never idle, too.
-
-        :raises NotCompleted: when nothing moves any more.
-        """
-        statuses: Statuses = {}
-        for measure in ("pending", "outbox", "lag"):
-            behind = set(SERVICES)
-            unchanged = 0.0
-            while behind:
-                seen, statuses = statuses, await self._statuses()
-                self._report.update(self._tally)
-                behind = {service for service in behind if statuses[service][measure]}
-                delay = SETTLE_SECONDS if self._tally.pending < CHUNK_EVENTS else WATCH_SECONDS
-                unchanged = unchanged + delay if statuses == seen else 0.0
-                if behind and unchanged >= STALLED_SECONDS_MAX:
-                    names = ", ".join(sorted(behind))
-                    raise NotCompleted(f"nothing moves any more; {measure} remains in {names}")
-                await asyncio.sleep(delay if behind else 0)
+    async def _progress(self) -> Statuses:
+        """Return how far each service is, and tell of it."""
+        statuses = await self._statuses()
+        self._report.update(self._tally)
         return statuses
 
     def _summary(self, mapping: AuditMapping) -> Summary:

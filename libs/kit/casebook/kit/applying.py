@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from casebook.events.decoding import base, decode
 from casebook.events.envelope import from_attributes
@@ -19,6 +19,7 @@ from casebook.kit.clock import Clock
 from casebook.kit.database import INFRASTRUCTURE_ERRORS, Connection
 from casebook.kit.decider import Fact, Refused
 from casebook.kit.history import check_own
+from casebook.kit.ids import named_id
 from casebook.kit.log import PARTITIONS, Batch, LogRecord
 from casebook.kit.logging import get_logger
 from casebook.kit.parking import Place, discard_parked, park, parked_keys, take_parked
@@ -133,7 +134,7 @@ class Applier:
         sound = [record for record in records if record.parse()]
         bad = [
             Quarantined(
-                id=uuid5(_LOG_NAMESPACE, f"{record.partition}/{record.offset}"),
+                id=named_id(_LOG_NAMESPACE, f"{record.partition}/{record.offset}"),
                 reason="not-an-event",
                 detail=f"partition {record.partition} offset {record.offset}",
                 channel="log",

@@ -9,12 +9,13 @@ firing twice is impossible.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from casebook.events.envelope import Envelope, timestamp
 from casebook.events.kafka import partition
 from casebook.kit.database import Connection
 from casebook.kit.decider import StreamFamily
+from casebook.kit.ids import named_id
 
 _NAMESPACE = UUID("5b0c7a4e-6f63-4d2a-9d0e-2f1f0a7b6c11")
 
@@ -44,7 +45,7 @@ class Timed(Protocol):
 
 def timer_id(stream: str, kind: str, due: datetime) -> UUID:
     """Return the id of the timer that a stream wants for ``kind`` at ``due``."""
-    return uuid5(_NAMESPACE, f"{stream}|{kind}|{timestamp(due)}")
+    return named_id(_NAMESPACE, f"{stream}|{kind}|{timestamp(due)}")
 
 
 async def write_deadlines(

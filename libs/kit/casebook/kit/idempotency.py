@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import asyncpg
 from fastapi import Request, Response
 
 from casebook.kit.database import INFRASTRUCTURE_ERRORS, Connection
+from casebook.kit.ids import named_id
 from casebook.kit.keys import open_bytes, seal_bytes
 from casebook.kit.logging import get_logger
 from casebook.kit.problems import Problem
@@ -124,7 +125,7 @@ class Idempotency:
 
     def _body_id(self) -> UUID:
         """Return what binds a stored answer to its key."""
-        return uuid5(_NAMESPACE, f"{self.principal}\n{self.route}\n{self.key}")
+        return named_id(_NAMESPACE, f"{self.principal}\n{self.route}\n{self.key}")
 
 
 async def forget_old_answers(runtime: "Runtime") -> None:

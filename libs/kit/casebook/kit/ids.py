@@ -1,14 +1,19 @@
 """The one place that makes identifiers: random ones for new things, derived ones for facts."""
 
 from functools import lru_cache
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID
 
-import uuid_utils
+from uuid_utils.compat import uuid5, uuid7
 
 
 def new_id() -> UUID:
     """Return a new UUID of version 7: unique, and sorted by time."""
-    return UUID(bytes=uuid_utils.uuid7().bytes)
+    return uuid7()
+
+
+def named_id(namespace: UUID, name: str) -> UUID:
+    """Return the UUID of version 5 that ``name`` always has in a namespace."""
+    return uuid5(namespace, name)
 
 
 @lru_cache(maxsize=4096)  # the events of a request come together, and share their case
@@ -18,14 +23,14 @@ def source_id(source: str, kind: str, name: str) -> UUID:
     The same name from the same source gives the same id for ever, which is what makes publishing
     again harmless.
     """
-    return uuid5(_namespace(source), f"{kind}:{name}")
+    return named_id(_namespace(source), f"{kind}:{name}")
 
 
 @lru_cache(maxsize=256)
 def _namespace(source: str) -> UUID:
-    return uuid5(NAMESPACE_URL, source)
+    return named_id(NAMESPACE_URL, source)
 
 
 def derived_id(cause: UUID, label: str, index: int) -> UUID:
     """Return the id of the ``index``-th event that ``label`` derives from ``cause``."""
-    return uuid5(cause, f"{label}:{index}")
+    return named_id(cause, f"{label}:{index}")

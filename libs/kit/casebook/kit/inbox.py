@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
 
@@ -26,7 +26,7 @@ from casebook.events.request import ImportRowRejected
 from casebook.kit import metrics
 from casebook.kit.clock import Clock
 from casebook.kit.database import Connection
-from casebook.kit.ids import source_id
+from casebook.kit.ids import named_id, source_id
 from casebook.kit.keys import KeyRing, digest, seal
 from casebook.kit.quarantine import Quarantined, quarantine
 from casebook.kit.release import of_publisher
@@ -202,7 +202,7 @@ class Inbox:
         seen = known.get(item.fact_id)
         if seen is not None and seen[0] != item.digest:
             detail = "the same id was published before with another content"
-            row_id = uuid5(item.row_id, item.digest)
+            row_id = named_id(item.row_id, item.digest)
             bad.append(_quarantined(item, row_id, "content-differs", detail, channel))
             return Result(name, "quarantined", "content-differs", detail)
         if seen is not None and seen[1] in {"log", "inbox"}:

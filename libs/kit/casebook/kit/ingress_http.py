@@ -149,6 +149,7 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 async def _status(queries: Queries, source: str | None) -> IngressStatus:
     """Return what is pending of a source, or of all that may be seen, and how far it is behind."""
+    as_of = queries.runtime.clock.now()
     lag = await measure(queries.runtime)
     shown = queries.scope(AccessColumns(source=_SOURCE))
     if source is not None:
@@ -167,6 +168,8 @@ async def _status(queries: Queries, source: str | None) -> IngressStatus:
         deviations={row["rule"]: row["number"] for row in deviations},
         lag=lag.records,
         outbox=lag.outbox,
+        as_of=as_of,
+        applied_until=queries.runtime.reader.caught_up_at,
     )
 
 

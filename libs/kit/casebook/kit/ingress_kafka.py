@@ -11,7 +11,7 @@ intake's. An event is acknowledged when it is in the inbox, and harmless when it
 import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -21,6 +21,7 @@ from casebook.events.kafka import type_of
 from casebook.events.malformed import Malformed
 from casebook.kit import strict_json
 from casebook.kit.database import INFRASTRUCTURE_ERRORS
+from casebook.kit.ids import named_id
 from casebook.kit.inbox import count_results, owner_of_published
 from casebook.kit.kafka_polling import poll
 from casebook.kit.log_kafka import finished
@@ -143,7 +144,7 @@ def _unreadable(message: Any, reason: str, detail: str) -> Quarantined:
     """Return the quarantine row of a record that is no event."""
     place = f"{message.topic}/{message.partition}/{message.offset}"
     return Quarantined(
-        id=uuid5(_NAMESPACE, place),
+        id=named_id(_NAMESPACE, place),
         reason=reason,
         detail=f"{place}: {detail}",
         channel="kafka",

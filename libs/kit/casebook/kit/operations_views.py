@@ -147,6 +147,8 @@ class IngressStatus(BaseModel):
             "deviations": {"not-resolved": 4},
             "lag": 0,
             "outbox": 0,
+            "as_of": "2026-03-02T01:12:00.250000Z",
+            "applied_until": "2026-03-02T01:12:00.050000Z",
         }
     )
     pending: int = Field(description="Accepted, and not a fact yet")
@@ -154,8 +156,12 @@ class IngressStatus(BaseModel):
     deviations: dict[str, int] = Field(
         description="Facts of observed history that the rules would have refused, by rule"
     )
-    lag: int
-    outbox: int
+    lag: int = Field(description="Records of the log that are not applied here yet")
+    outbox: int = Field(description="Events of this service that are not in the log yet")
+    as_of: datetime = Field(description="When all of this was looked up")
+    applied_until: datetime | None = Field(
+        description="All that the log held at this moment is applied; null before the first look"
+    )
 
 
 class PublishedResult(BaseModel):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -21,6 +21,7 @@ from casebook.events.values import LABEL_LENGTH_MAX
 from casebook.kit.clock import Clock
 from casebook.kit.database import INFRASTRUCTURE_ERRORS, Connection
 from casebook.kit.decider import Refused
+from casebook.kit.ids import named_id
 from casebook.kit.logging import get_logger
 from casebook.kit.quarantine import Quarantined, quarantine
 from casebook.kit.release import DISCARDED, from_inbox
@@ -243,7 +244,7 @@ class Promotion:
 
 def _skip_id(row: Any) -> UUID:
     """Return the id of the fact that stands in the place of a refused event."""
-    return uuid5(row["id"], "skipped")
+    return named_id(row["id"], "skipped")
 
 
 def _in_sequence(rows: Sequence[Any]) -> list[Any]:

@@ -8,14 +8,14 @@ discarded and had a place goes back only to be skipped there, because later ones
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
 
 from casebook.events.ingress import Published
 from casebook.kit.database import Connection
 from casebook.kit.decider import Refused
-from casebook.kit.ids import source_id
+from casebook.kit.ids import named_id, source_id
 from casebook.kit.keys import KeyRing, open_bytes
 from casebook.kit.quarantine import Quarantined
 
@@ -71,7 +71,7 @@ ON CONFLICT (id, publisher) DO NOTHING
 
 def of_publisher(fact_id: UUID, publisher: str) -> UUID:
     """Return the quarantine id of a publisher's event: nobody else's takes or changes its row."""
-    return uuid5(fact_id, publisher)
+    return named_id(fact_id, publisher)
 
 
 def from_inbox(row: Mapping[str, Any], reason: str, detail: str) -> Quarantined:

@@ -1,0 +1,164 @@
+"""Commands of people while a whole log is imported, beside the same commands on an idle platform.
+
+A ``casebook up`` of its own. Requests are submitted over HTTP at a steady pace: first alone, then
+for as long as the import runs. The limit is the idle platform: long work may cost live work so
+many times its latency and no more.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+import asyncpg
+
+from bench.client import Connection, request
+from bench.desk import SUBMISSION
+from bench.measuring import (
+    LIMIT,
+    Bench,
+    Budget,
+    Effort,
+    Measured,
+    Report,
+    Run,
+    Turn,
+    check,
+    described,
+    percentiles,
+)
+from bench.server import durable_settings, temporary_home
+from casebook.console.connection import Connection as Platform
+from casebook.console.connection import connected
+from casebook.console.importing.run import run_import
+from casebook.kit.embedded_postgres import dsn_of
+from casebook.kit.ids import new_id
+from tests.support.audit_log import real_log
+
+REQUESTS = 17_442
+SUBMISSIONS = 200
+PER_SECOND = 10
+WARM_UP = 20
+SOURCE = "bench"
+FIGURE = "p95_ms"
+
+
+@dataclass(slots=True)
+class _People:
+    """People who submit requests at a pace of their own, each over a connection that is kept."""
+
+    platform: Platform
+    taken: int = 0
+    _idle: list[Connection] = field(default_factory=list[Connection])
+
+    async def submit(self, until: asyncio.Task[None] | None, submissions: int) -> list[float]:
+        """Submit until a task has ended, or so many times; return the latencies, in seconds.
+
+        A latency counts from the moment at which somebody was to submit: a late one is slow.
+        """
+        loop = asyncio.get_running_loop()
+        latencies: list[float] = []
+        beginning = loop.time() + 0.1
+        async with asyncio.TaskGroup() as group:
+            for number in count():
+                if until.done() if until is not None else number == submissions:
+                    break
+                at = beginning + number / PER_SECOND
+                await asyncio.sleep(max(0.0, at - loop.time()))
+                group.create_task(self._submit(at, latencies))
+        return latencies
+
+    async def close(self) -> None:
+        """Close the connections that were kept."""
+        for connection in self._idle:
+            await connection.close()
+
+    async def _submit(self, at: float, latencies: list[float]) -> None:
+        """Submit one request.
+
+        :raises BadBench: when it is not taken: a busy platform may be slow, and no more.
+        """
+        connection = self._idle.pop() if self._idle else Connection(self._port)
+        headers = {
+            "Authorization": f"Bearer {self.platform.token(roles=('requester',), source='li.na')}",
+            "Idempotency-Key": str(new_id()),
+        }
+        body = json.dumps(SUBMISSION).encode()
+        answer = await connection.ask(request("POST", "/intake/v1/requests", headers, body))
+        latencies.append(asyncio.get_running_loop().time() - at)
+        self._idle.append(connection)
+        check("status", answer.status, 201)
+        self.taken += 1
+
+    @property
+    def _port(self) -> int:
+        return int(self.platform.url.rpartition(":")[2])
+
+
+@asynccontextmanager
+async def _running() -> AsyncGenerator[tuple[_People, "asyncpg.Connection[asyncpg.Record]"]]:
+    """Start a platform, and let it get warm."""
+    with temporary_home() as home:
+        async with connected(home, None) as platform:
+            connection = await asyncpg.connect(dsn_of(home))
+            people = _People(platform)
+            try:
+                await people.submit(None, WARM_UP)
+                yield people, connection
+            finally:
+                await people.close()
+                await connection.close()
+
+
+async def _turn(effort: Effort) -> tuple[Turn, dict[str, str]]:
+    """Submit on an idle platform, then beside an import; count both in the database."""
+    async with _running() as (people, connection):
+        alone = await people.submit(None, effort.amount(SUBMISSIONS, least=20))
+        importing = asyncio.create_task(_import(people.platform, effort))
+        beside = await people.submit(importing, 0)
+        await importing
+        stored = await connection.fetchval(
+            "SELECT count(*) FROM intake.streams WHERE state->>'origin' = 'live'"
+            " AND stream LIKE 'request/%'"
+        )
+        check("requests of people", int(stored), people.taken)
+        idle = Run(len(alone), sum(alone), percentiles(alone))
+        busy = Run(len(beside), sum(beside), percentiles(beside))
+        return Turn(busy, {LIMIT: idle}), await durable_settings(connection)
+
+
+async def _import(platform: Platform, effort: Effort) -> None:
+    """Import the largest real log at hand, or a part of it."""
+    summary = await run_import(
+        real_log(),
+        url=platform.url,
+        token=platform.token(roles=("admin", "publisher"), source=SOURCE),
+        source=SOURCE,
+        limit=effort.amount(REQUESTS, least=50),
+    )
+    check("quarantined events", summary.quarantined, 0)
+
+
+async def _measure(effort: Effort, say: Report) -> Measured:
+    """Measure turn by turn, each on a new home."""
+    turns: list[Turn] = []
+    settings: dict[str, str] = {}
+    for number in range(effort.pairs):
+        turn, settings = await _turn(effort)
+        turns.append(turn)
+        say(described(number, turn, FIGURE))
+    return Measured(turns, settings)
+
+
+BESIDE_IMPORT = Bench(
+    name="beside-import",
+    product=f"submissions over HTTP, {PER_SECOND} a second, while a real log is imported",
+    limit="the same submissions on the idle platform",
+    target=None,
+    measure=_measure,
+    budgets=(Budget(FIGURE, 3.0, times_limit=True),),
+    unit="ms",
+    figure=FIGURE,
+)
