@@ -56,7 +56,7 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 
 # --- check ----------------------------------------------------------------------------------
 
-test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests of all levels
+test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests up to whole platforms
 	@$(PYTEST) $(SIDE_BY_SIDE) \
 	  tests/simulation tests/component tests/contract tests/unit tests/tidy
 	@$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%)

@@ -131,6 +131,14 @@ def test_bodies_beyond_the_limits_are_refused(platform: Stage) -> None:
         assert found in {code, "unsupported-media-type"}, (path[:50], found)
 
 
+def test_a_name_of_another_machine_is_not_answered(platform: Stage) -> None:
+    """A page elsewhere that points its name here reaches nothing (DNS rebinding)."""
+    for path in ("/", "/livez", "/intake/v1/requests"):
+        refused = platform.everybody.raw("GET", path, None, Host="evil.example:8080")
+        assert (refused.status_code, refused.json()["code"]) == (421, "unknown-host")
+        assert platform.everybody.raw("GET", path, None, Host="localhost:1").status_code == 200
+
+
 def test_moments_without_a_zone_or_a_sense_are_refused(platform: Stage) -> None:
     everybody = platform.everybody
     cases = [

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.figures import Tell
 from tests.support.imported import check_kpis, check_order, check_quiet, kpis
 from tests.support.processes import peak_megabytes, servers_of
 
+README = Path("README.md")
 GUIDE = Path("docs/how-to/import-a-servicenow-audit-log.md")
 KIND = "servicenow-audit"
 SOURCE = "uci498"
@@ -215,6 +217,21 @@ def test_the_demonstration_shows_each_fact_as_it_comes_and_where_to_go_on(
     token = subprocess.run(["sh", "-c", command], env=plain, capture_output=True, check=True).stdout
     headers = {"Authorization": f"Bearer {token.decode().strip()}"}
     assert httpx.get(f"{platform.url}/intake/v1/requests", headers=headers).status_code == 200
+
+
+def test_the_demonstration_sets_up_a_new_home_and_prints_what_the_readme_shows(
+    tmp_path: Path, tell: Tell
+) -> None:
+    command = CommandLine(tmp_path / "home")
+    started = time.monotonic()
+    out = command.ok("demo", "--once").out
+    tell(f"a demonstration on a new home took {time.monotonic() - started:.0f} s")
+    assert "12,553 new events, 0 known already" in out
+    assert not servers_of(command.home)
+    shown = README.read_text().partition("What `make demo` prints, shortened:")[2].split("```")[1]
+    changing = re.compile(r"\d\d:\d\d:[\d.]+|[\d.]+ s\b|wang\.wei|chen\.jing")
+    printed = {changing.sub("_", line) for line in out.splitlines()}
+    assert {changing.sub("_", line) for line in shown.strip().splitlines()} - {"  …"} <= printed
 
 
 # --- interrupted --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import orjson
 from casebook.events.catalog import SERVICES, owner
 
 Json = dict[str, Any]
-Answer = tuple[int, Json]
+Answer = tuple[int, Any]
 TOKEN = "e30.eyJzdWIiOiJpbXBvcnRlciJ9.c2ln"
 """Of the subject ``importer``; the services decide whether a token is genuine, this one never."""
 
@@ -68,10 +68,16 @@ class FakePlatform:
             return failure
         if method == "PUT":
             return self._register(body)
+        if method == "GET" and rest == ["sources"]:
+            return self._sources()
         if method == "GET":
             self._promote()
             return 200, self._status(service)
         return self._accept(service, orjson.loads(body))
+
+    def _sources(self) -> Answer:
+        """List the registered sources."""
+        return 200, [] if self.source is None else [self.source]
 
     def _register(self, body: bytes) -> Answer:
         """Let a source publish."""

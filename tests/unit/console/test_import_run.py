@@ -19,6 +19,13 @@ from tests.support.audit_log import SAMPLE
 from tests.unit.console.fakes import TOKEN, FakePlatform
 from tests.unit.console.given import SAMPLE_EVENTS, events_of, line, write
 
+REGISTERED = {
+    "source": "uci498",
+    "types": sorted(TYPES),
+    "mode": "observed",
+    "publisher": "importer",
+}
+
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,9 +52,7 @@ async def test_a_file_is_imported_once_and_for_all() -> None:
     }  # fmt: skip
     assert summary.exit_status == 0
     assert len(platform.facts) == SAMPLE_EVENTS
-    assert platform.source == {
-        "source": "uci498", "types": list(TYPES), "mode": "observed", "publisher": "importer",
-    }  # fmt: skip
+    assert platform.source == REGISTERED
     again = await imported(platform)
     assert (again.events, again.duplicates, again.exit_status) == (0, SAMPLE_EVENTS, 0)
     assert len(platform.facts) == SAMPLE_EVENTS
@@ -188,6 +193,26 @@ async def test_a_token_that_may_not_register_uses_what_is_registered() -> None:
     summary = await imported(Registered(), limit=3, progress=Lines(told))
     assert summary.events > 0
     assert "may not register" in told.getvalue()
+
+
+@pytest.mark.parametrize("changed", [{"mode": "live"}, {"publisher": "somebody"}])
+async def test_a_source_that_is_something_else_stays_as_it_is(changed: dict[str, str]) -> None:
+    platform = FakePlatform(source=REGISTERED | changed)
+    with pytest.raises(NotCompleted, match=r"uci498 is registered as .*--source"):
+        await imported(platform, limit=3)
+    assert platform.source == REGISTERED | changed
+    assert platform.facts == {}
+
+
+async def test_what_an_administrator_said_of_a_source_is_kept() -> None:
+    platform = FakePlatform(source=REGISTERED | {"types": ["x"], "organisation": "acme"})
+    await imported(platform, limit=3)
+    assert platform.source is not None
+    assert platform.source["organisation"] == "acme"
+    assert set(platform.source["types"]) == {"x", *TYPES}
+    platform.calls.clear()
+    await imported(platform, limit=3)
+    assert platform.calls["PUT sources"] == 0
 
 
 async def test_a_source_that_cannot_be_registered_is_not_waited_for() -> None:

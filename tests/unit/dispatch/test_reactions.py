@@ -25,6 +25,7 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
     WorkOrderReleased,
     WorkOrderReopened,
+    WorkOrderRequirementChanged,
     WorkOrderReturnedToQueue,
     WorkOrderWaitingEnded,
 )
@@ -89,6 +90,21 @@ def test_a_corrected_classification_moves_work_that_nobody_accepted() -> None:
     assert route_work_order(ASSIGNED_ORDER, RECLASSIFIED) == [WorkOrderReleased(), moved]
     order = then(ASSIGNED_ORDER, WorkOrderReleased(), moved)
     assert (order.status, order.team, order.skill) == (Status.QUEUED, "security", "security")
+
+
+def test_a_correction_within_the_team_asks_for_its_skill_and_matches_again() -> None:
+    """No group has changed, so no KPI counts one; but who has the work may not be able to do it."""
+    server = fact(RequestReclassified(problem_type="infrastructure-maintenance", category="server"))
+    required = WorkOrderRequirementChanged(
+        routing=ROUTING.reference, skill="infrastructure", skill_level=2
+    )
+    assert route_work_order(QUEUED_ORDER, server) == [required]
+    order = then(QUEUED_ORDER, required)
+    assert (order.team, order.skill, order.skill_level) == ("network", "infrastructure", 2)
+    assert order.excluded is None
+    assert route_work_order(order, server) == []
+    assert route_work_order(ASSIGNED_ORDER, server) == [WorkOrderReleased(), required]
+    assert route_work_order(ACCEPTED_ORDER, server) == []
 
 
 @pytest.mark.parametrize(

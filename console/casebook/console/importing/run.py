@@ -228,17 +228,24 @@ class _Importer:
         return self._summary(mapping)
 
     async def _register(self, publisher: str) -> None:
-        """Make the source known, as history; an administrator may have done so before."""
-        registration = {
-            "source": self._source,
-            "types": TYPES,
-            "mode": "observed",
-            "publisher": publisher,
-        }
+        """Make the source known as history, or use it as an administrator has registered it.
+
+        :raises NotCompleted: when it is registered as something else, which stays as it is.
+        """
         try:
-            await self._client.put(
-                f"/intake/v1/sources/{quote(self._source, safe='')}", registration
-            )
+            sources = await self._client.get("/intake/v1/sources")
+            known = next((one for one in sources if one["source"] == self._source), None)
+            if known is None:
+                known = {"types": [], "mode": "observed", "publisher": publisher}
+            if (known["mode"], known["publisher"]) != ("observed", publisher):
+                raise NotCompleted(
+                    f"the source {self._source} is registered as {known['mode']}, for"
+                    f" {known['publisher']}; import under another name: --source"
+                )
+            if not set(TYPES) <= set(known["types"]):
+                wanted = known | {"types": sorted({*TYPES, *known["types"]})}
+                path = f"/intake/v1/sources/{quote(self._source, safe='')}"
+                await self._client.put(path, wanted | {"source": self._source})
         except ApiError as error:
             if error.status != 403:  # noqa: PLR2004 - forbidden
                 raise

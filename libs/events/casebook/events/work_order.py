@@ -54,6 +54,15 @@ class WorkOrderReassignedToTeam(_WorkOrder):
     skill_level: Score | None = None
 
 
+class WorkOrderRequirementChanged(_WorkOrder):
+    """The classification was corrected: the same team has it, but it takes another skill."""
+
+    type: ClassVar[str] = "casebook.work-order.requirement-changed.v1"
+    routing: DefinitionReference | None = None
+    skill: Label | None = None
+    skill_level: Score | None = None
+
+
 class WorkOrderReturnedToQueue(_WorkOrder):
     """The work order has no team any more."""
 
@@ -226,6 +235,7 @@ WorkOrderEvent = (
     WorkOrderOpened
     | WorkOrderAssignedToTeam
     | WorkOrderReassignedToTeam
+    | WorkOrderRequirementChanged
     | WorkOrderReturnedToQueue
     | WorkOrderQueued
     | WorkOrderAssignedToAgent

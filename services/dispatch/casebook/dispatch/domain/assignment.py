@@ -19,6 +19,7 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
     WorkOrderReleased,
     WorkOrderReopened,
+    WorkOrderRequirementChanged,
 )
 
 # --- what a request leads to ----------------------------------------------------------------
@@ -30,15 +31,17 @@ def open_for_request(order: WorkOrder) -> list[WorkOrderEvent]:
 
 
 def route(order: WorkOrder, *, to: Route) -> list[WorkOrderEvent]:
-    """Give the work to the team that its classification asks for.
+    """Give the work to the team that its classification asks for, and ask for its skill.
 
     Assumption: a corrected classification moves the work only while nobody has accepted it;
     later a lead decides. What another system works on is not moved.
     """
-    if not order.live or order.status not in UNTAKEN or order.team == to.team:
+    if not order.live or order.status not in UNTAKEN:
         return []
     if order.team is None:
         return [first_team(order, to=to)]
+    if order.team == to.team:
+        return _require(order, to=to)
     return [
         *_release(order),
         WorkOrderReassignedToTeam(
@@ -48,6 +51,16 @@ def route(order: WorkOrder, *, to: Route) -> list[WorkOrderEvent]:
             skill_level=to.skill_level,
         ),
     ]
+
+
+def _require(order: WorkOrder, *, to: Route) -> list[WorkOrderEvent]:
+    """Ask for another skill or level, and match again: who has the work may lack it."""
+    if (order.skill, order.skill_level) == (to.skill, to.skill_level):
+        return []
+    required = WorkOrderRequirementChanged(
+        routing=to.routing, skill=to.skill, skill_level=to.skill_level
+    )
+    return [*_release(order), required]
 
 
 def triage(order: WorkOrder, *, otherwise: Route, priority: int | None) -> list[WorkOrderEvent]:

@@ -35,6 +35,7 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
     WorkOrderReleased,
     WorkOrderReopened,
+    WorkOrderRequirementChanged,
     WorkOrderResolutionAmended,
     WorkOrderResolved,
     WorkOrderResumed,
@@ -76,6 +77,7 @@ def guard(order: WorkOrder, event: WorkOrderEvent) -> None:
         case (
             WorkOrderAssignedToTeam()
             | WorkOrderReassignedToTeam()
+            | WorkOrderRequirementChanged()
             | WorkOrderReturnedToQueue()
             | WorkOrderQueued()
             | WorkOrderAssignedToAgent()
@@ -100,6 +102,7 @@ def _guard_assignment(
     order: WorkOrder,
     event: WorkOrderAssignedToTeam
     | WorkOrderReassignedToTeam
+    | WorkOrderRequirementChanged
     | WorkOrderReturnedToQueue
     | WorkOrderQueued
     | WorkOrderAssignedToAgent
@@ -110,7 +113,9 @@ def _guard_assignment(
     match event:
         case WorkOrderAssignedToTeam():
             ensure_no_team(order)
-        case WorkOrderReassignedToTeam() | WorkOrderReturnedToQueue():
+        case (
+            WorkOrderReassignedToTeam() | WorkOrderRequirementChanged() | WorkOrderReturnedToQueue()
+        ):
             ensure_team(order)
         case WorkOrderQueued() | WorkOrderAssignedToAgent():
             ensure_no_agent(order)

@@ -27,6 +27,7 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
     WorkOrderReleased,
     WorkOrderReopened,
+    WorkOrderRequirementChanged,
     WorkOrderResolutionAmended,
     WorkOrderResolved,
     WorkOrderResumed,
@@ -127,6 +128,8 @@ def _changed(order: WorkOrder, event: WorkOrderEvent, envelope: Envelope) -> Wor
             return replace(order, opened_at=envelope.time)
         case WorkOrderAssignedToTeam() | WorkOrderReassignedToTeam() | WorkOrderReturnedToQueue():
             return _team_changed(order, event)
+        case WorkOrderRequirementChanged():
+            return _required(order, event)
         case WorkOrderQueued():
             return replace(order, excluded=event.excluded)
         case WorkOrderAssignedToAgent() | WorkOrderReassignedToAgent() | WorkOrderReleased():
@@ -179,13 +182,23 @@ def _team_changed(
         return replace(order, team=None, routing=None, skill=None, skill_level=None, excluded=None)
     priority = event.priority if isinstance(event, WorkOrderAssignedToTeam) else None
     return replace(
-        order,
+        _required(order, event),
         team=event.team,
         had_team=True,
+        priority=priority or order.priority,
+    )
+
+
+def _required(
+    order: WorkOrder,
+    event: WorkOrderAssignedToTeam | WorkOrderReassignedToTeam | WorkOrderRequirementChanged,
+) -> WorkOrder:
+    """Take over what the work needs of an agent; whom that excludes is not known yet."""
+    return replace(
+        order,
         routing=event.routing,
         skill=event.skill,
         skill_level=event.skill_level,
-        priority=priority or order.priority,
         excluded=None,
     )
 

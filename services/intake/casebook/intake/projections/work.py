@@ -21,6 +21,7 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
     WorkOrderReleased,
     WorkOrderReopened,
+    WorkOrderRequirementChanged,
     WorkOrderResolutionAmended,
     WorkOrderResolved,
     WorkOrderResumed,
@@ -104,7 +105,8 @@ def _changes(row: Row, event: WorkOrderEvent) -> dict[str, Any]:
         case WorkOrderCancelled():
             return {"status": "cancelled", "waiting_reason": None}
         case (
-            WorkOrderNoted()
+            WorkOrderRequirementChanged()
+            | WorkOrderNoted()
             | WorkOrderChangeLinked()
             | WorkOrderVendorInvolved()
             | WorkOrderCausingChangeLinked()
