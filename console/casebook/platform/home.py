@@ -96,6 +96,8 @@ class Home:
                 "jwt_audience": AUDIENCE,
                 "signing_key": self.signing_key,
                 "master_key_file": self.master_key,
+                # Whoever writes here wakes who has to know; to look is for what was missed.
+                "poll_seconds": 2.0,
                 **{f"{service}_url": url for service in services},
             }
         )
