@@ -7,9 +7,10 @@ many times its latency and no more.
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import asyncpg
@@ -18,6 +19,7 @@ from bench.client import Connection, request
 from bench.desk import SUBMISSION
 from bench.measuring import (
     LIMIT,
+    BadBench,
     Bench,
     Budget,
     Effort,
@@ -32,7 +34,6 @@ from bench.measuring import (
 from bench.server import durable_settings, temporary_home
 from casebook.console.connection import Connection as Platform
 from casebook.console.connection import connected
-from casebook.console.importing.run import run_import
 from casebook.kit.embedded_postgres import dsn_of
 from casebook.kit.ids import new_id
 from tests.support.audit_log import real_log
@@ -41,17 +42,15 @@ REQUESTS = 17_442
 SUBMISSIONS = 200
 PER_SECOND = 10
 WARM_UP = 20
-SOURCE = "bench"
 FIGURE = "p95_ms"
 
 
 @dataclass(slots=True)
 class _People:
-    """People who submit requests at a pace of their own, each over a connection that is kept."""
+    """People who submit requests at a pace of their own, each over a connection of their own."""
 
     platform: Platform
     taken: int = 0
-    _idle: list[Connection] = field(default_factory=list[Connection])
 
     async def submit(self, until: asyncio.Task[None] | None, submissions: int) -> list[float]:
         """Submit until a task has ended, or so many times; return the latencies, in seconds.
@@ -70,17 +69,12 @@ class _People:
                 group.create_task(self._submit(at, latencies))
         return latencies
 
-    async def close(self) -> None:
-        """Close the connections that were kept."""
-        for connection in self._idle:
-            await connection.close()
-
     async def _submit(self, at: float, latencies: list[float]) -> None:
         """Submit one request.
 
         :raises BadBench: when it is not taken: a busy platform may be slow, and no more.
         """
-        connection = self._idle.pop() if self._idle else Connection(self._port)
+        connection = Connection(int(self.platform.url.rpartition(":")[2]))
         headers = {
             "Authorization": f"Bearer {self.platform.token(roles=('requester',), source='li.na')}",
             "Idempotency-Key": str(new_id()),
@@ -88,13 +82,9 @@ class _People:
         body = json.dumps(SUBMISSION).encode()
         answer = await connection.ask(request("POST", "/intake/v1/requests", headers, body))
         latencies.append(asyncio.get_running_loop().time() - at)
-        self._idle.append(connection)
+        await connection.close()
         check("status", answer.status, 201)
         self.taken += 1
-
-    @property
-    def _port(self) -> int:
-        return int(self.platform.url.rpartition(":")[2])
 
 
 @asynccontextmanager
@@ -108,7 +98,6 @@ async def _running() -> AsyncGenerator[tuple[_People, "asyncpg.Connection[asyncp
                 await people.submit(None, WARM_UP)
                 yield people, connection
             finally:
-                await people.close()
                 await connection.close()
 
 
@@ -116,9 +105,9 @@ async def _turn(effort: Effort) -> tuple[Turn, dict[str, str]]:
     """Submit on an idle platform, then beside an import; count both in the database."""
     async with _running() as (people, connection):
         alone = await people.submit(None, effort.amount(SUBMISSIONS, least=20))
-        importing = asyncio.create_task(_import(people.platform, effort))
-        beside = await people.submit(importing, 0)
-        await importing
+        async with asyncio.TaskGroup() as group:
+            importing = group.create_task(_import(people.platform, effort))
+            beside = await people.submit(importing, 0)
         stored = await connection.fetchval(
             "SELECT count(*) FROM intake.streams WHERE state->>'origin' = 'live'"
             " AND stream LIKE 'request/%'"
@@ -130,15 +119,19 @@ async def _turn(effort: Effort) -> tuple[Turn, dict[str, str]]:
 
 
 async def _import(platform: Platform, effort: Effort) -> None:
-    """Import the largest real log at hand, or a part of it."""
-    summary = await run_import(
-        real_log(),
-        url=platform.url,
-        token=platform.token(roles=("admin", "publisher"), source=SOURCE),
-        source=SOURCE,
-        limit=effort.amount(REQUESTS, least=50),
+    """Import the largest real log at hand, or a part of it, by the command in its own process.
+
+    :raises BadBench: when it fails.
+    """
+    limit = str(effort.amount(REQUESTS, least=50))
+    words = ["import", "servicenow-audit", str(real_log()), "--limit", limit]
+    command = [sys.executable, "-m", "casebook.console", "--home", str(platform.home.path), *words]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    check("quarantined events", summary.quarantined, 0)
+    _, said = await process.communicate()
+    if process.returncode:
+        raise BadBench(said.decode()[-500:])
 
 
 async def _measure(effort: Effort, say: Report) -> Measured:

@@ -1,7 +1,7 @@
 """The import of real history through a real platform, and COPY of the rows that it leaves behind.
 
 The product is a ``casebook up`` of its own, filled over HTTP by the importer of ``casebook
-import``, until every reader is at the head of the log. The limit copies all rows that the import
+import``, until every reader has applied it. The limit copies all rows that the import
 leaves, of all services and the log, into bare tables of the same shape in the same server: what
 the machine needs to keep the result, had nobody to think about it. The log is the largest real one
 at hand: the full one beside the checkout, else the sample.

@@ -278,7 +278,7 @@ _NEW_LOAD = {
 
 @meaning(matcher._UNASSIGNED)
 def unassigned(tx: Transaction, limit: int) -> Records:
-    queue = tx.rows("team_queue_v1_1")
+    queue = tx.rows("team_queue_v2_1")
     found: list[tuple[Any, ...]] = []
     for stream, row in tx.rows("streams").items():
         fields = row["fields"]

@@ -44,7 +44,7 @@ class Chaos:
     patch: pytest.MonkeyPatch
     zombie_share: float = 0.04
     within_share: float = 0.5
-    patience_seconds: float = 50.0
+    patience_seconds: float = 150.0
     counts: Counter[str] = field(default_factory=Counter[str])
     zombies: set["asyncio.Task[Any]"] = field(default_factory=set["asyncio.Task[Any]"])
     holding: set["asyncio.Task[Any] | None"] = field(

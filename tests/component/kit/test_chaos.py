@@ -48,7 +48,6 @@ async def test_every_effect_happens_once_whatever_happens_to_the_readers(
     assert counts["leaves and rejoins"] >= 10
     for what in ("zombies", "rollbacks", "relay crashes", "redeliveries", "handler errors"):
         assert counts[what] > 0, f"no {what}: nothing was proved"
-    assert seconds < 60.0
 
 
 async def test_without_the_lock_it_goes_wrong(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -21,11 +20,12 @@ class FakePlatform:
 
     ``failures`` are answers, or errors, that the next calls get instead; ``refused`` are ids
     that are quarantined at promotion. ``others`` are at work all the time: there is always
-    something in the log that is not applied yet, and what is was there ``lag_seconds`` ago.
+    something in the log that is not applied yet. A ``halted`` reader applies nothing.
     """
 
     others: bool = False
-    lag_seconds: float = 0.0
+    halted: bool = False
+    looks: int = 0
 
     inbox_events_max: int = 10**9
     promote_max: int = 10**9
@@ -136,13 +136,15 @@ class FakePlatform:
 
     def _status(self, service: str) -> Json:
         """Say how far a service is."""
-        now = datetime.now(UTC)
+        self.looks += 1
+        head = len(self.facts) + (self.looks if self.others else 0)
         return {
             "pending": len(self.waiting[service]),
             "quarantined": sum(where == service for where in self.quarantine.values()),
             "deviations": {"already-closed": 2} if self.facts and service == "intake" else {},
             "lag": int(self.others),
             "outbox": 0,
-            "as_of": now.isoformat(),
-            "applied_until": (now - timedelta(seconds=self.lag_seconds)).isoformat(),
+            "mode": None if self.source is None else self.source["mode"],
+            "heads": {"0": head + self.others},
+            "applied": {"0": 0 if self.halted else head},
         }

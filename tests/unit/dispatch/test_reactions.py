@@ -19,6 +19,8 @@ from casebook.events.request import (
     RequestSubmitted,
 )
 from casebook.events.work_order import (
+    WorkOrderAccepted,
+    WorkOrderAssignedToAgent,
     WorkOrderAssignedToTeam,
     WorkOrderCancelled,
     WorkOrderOpened,
@@ -98,13 +100,18 @@ def test_a_correction_within_the_team_asks_for_its_skill_and_matches_again() -> 
     required = WorkOrderRequirementChanged(
         routing=ROUTING.reference, skill="infrastructure", skill_level=2
     )
-    assert route_work_order(QUEUED_ORDER, server) == [required]
-    order = then(QUEUED_ORDER, required)
+    routed = then(UNROUTED_ORDER, FIRST_TEAM)
+    assert route_work_order(routed, server) == [required]
+    order = then(routed, required)
     assert (order.team, order.skill, order.skill_level) == ("network", "infrastructure", 2)
     assert order.excluded is None
     assert route_work_order(order, server) == []
-    assert route_work_order(ASSIGNED_ORDER, server) == [WorkOrderReleased(), required]
-    assert route_work_order(ACCEPTED_ORDER, server) == []
+    assigned = then(routed, WorkOrderAssignedToAgent(agent="li.na"))
+    assert route_work_order(assigned, server) == [WorkOrderReleased(), required]
+    accepted = then(assigned, WorkOrderAccepted(agent="li.na"))
+    assert route_work_order(accepted, server) == []
+    by_hand = then(QUEUED_ORDER, WorkOrderReassignedToTeam(team="network", reason="a"))
+    assert route_work_order(by_hand, server) == []
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_a_row_joins_the_request_and_its_work() -> None:
         "agent": "li.na",
         "waiting_reason": None,
         "accepted_at": None,
+        "started_at": None,
         "status_since": NOON,
         "origin": "live",
         "closed_at": None,
@@ -129,6 +130,12 @@ def test_an_observed_reopening_opens_the_work() -> None:
 def test_facts_that_no_row_shows_are_not_handled() -> None:
     for event in (RequestCancelled(), WorkOrderQueued(excluded={}), WorkOrderNoted(note="a")):
         assert not isinstance(event, QUEUE.handles)
+
+
+def test_work_whose_wait_ends_goes_on_where_it_was() -> None:
+    work = (OPENED, TO_TEAM, TO_AGENT, ACCEPTED)
+    assert row(*work, WAITING, WorkOrderWaitingEnded())["status"] == "accepted"
+    assert row(*work, STARTED, WAITING, WorkOrderWaitingEnded())["status"] == "in-progress"
 
 
 @any_of(

@@ -209,6 +209,8 @@ class _Importer:
         """Register the source, publish everything, wait until it has settled."""
         before = await self._statuses()
         await self._register(publisher)
+        if "live" in {status["mode"] for status in before.values()}:
+            raise NotCompleted(f"the source {self._source} is live, and what is imported is not")
         self._client.busy_seconds_max = BUSY_SECONDS_MAX
         self._client.unreachable_seconds_max = UNREACHABLE_SECONDS_MAX
         watcher = asyncio.create_task(self._watch())

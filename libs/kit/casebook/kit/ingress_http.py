@@ -28,7 +28,9 @@ from casebook.kit.tracing import current_traceparent
 
 EVENTS_MAX = 1_000
 COUNT_SECONDS = 0.5
-_SOURCE, _REASON, _RULE = (column(name, Text) for name in ("source", "reason", "rule"))
+_SOURCE, _REASON, _RULE, _MODE = (
+    column(name, Text) for name in ("source", "reason", "rule", "mode")
+)
 _COUNT = column("count", BigInteger)
 
 
@@ -149,13 +151,14 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 async def _status(queries: Queries, source: str | None) -> IngressStatus:
     """Return what is pending of a source, or of all that may be seen, and how far it is behind."""
-    as_of = queries.runtime.clock.now()
     lag = await measure(queries.runtime)
     shown = queries.scope(AccessColumns(source=_SOURCE))
     if source is not None:
         shown = and_(shown, _SOURCE.in_([source]))
     number = func.count().label("number")
     (pending,) = await queries.fetch(select(number).select_from(table("inbox")).where(shown))
+    known = select(_MODE).select_from(table("sources")).where(shown, _SOURCE.in_([source or ""]))
+    modes = await queries.fetch(known)
     held = select(number).select_from(table("quarantine"))
     (quarantined,) = await queries.fetch(held.where(shown, _REASON != DISCARDED))
     counts = select(_RULE, cast(func.sum(_COUNT), BigInteger).label("number"))
@@ -168,8 +171,9 @@ async def _status(queries: Queries, source: str | None) -> IngressStatus:
         deviations={row["rule"]: row["number"] for row in deviations},
         lag=lag.records,
         outbox=lag.outbox,
-        as_of=as_of,
-        applied_until=queries.runtime.reader.caught_up_at,
+        mode=modes[0]["mode"] if modes else None,
+        heads=dict(lag.heads),
+        applied=dict(lag.applied),
     )
 
 

@@ -1,5 +1,6 @@
 """How far a service is behind: records not yet applied, events not yet published."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 class Lag:
     """``records`` of the log not applied here; ``outbox`` events not in the log yet.
 
-    ``failed_timers`` are due, and this version of the code cannot take them.
+    ``failed_timers`` are due, and this version of the code cannot take them. ``heads`` and
+    ``applied`` are the next offsets of the log and of this service, by partition.
     """
 
     records: int
@@ -21,6 +23,8 @@ class Lag:
     parked: int
     timers: int
     failed_timers: int
+    heads: Mapping[int, int]
+    applied: Mapping[int, int]
 
 
 async def measure(runtime: "Runtime") -> Lag:
@@ -39,4 +43,4 @@ async def measure(runtime: "Runtime") -> Lag:
         timers = await connection.fetchval("SELECT count(*) FROM timers WHERE status = 'pending'")
         failed = await connection.fetchval("SELECT count(*) FROM timers WHERE status = 'failed'")
     behind = sum(max(0, head - positions.get(partition, 0)) for partition, head in heads.items())
-    return Lag(behind, outbox, parked, timers, failed)
+    return Lag(behind, outbox, parked, timers, failed, heads, positions)

@@ -147,8 +147,9 @@ class IngressStatus(BaseModel):
             "deviations": {"not-resolved": 4},
             "lag": 0,
             "outbox": 0,
-            "as_of": "2026-03-02T01:12:00.250000Z",
-            "applied_until": "2026-03-02T01:12:00.050000Z",
+            "mode": "observed",
+            "heads": {"0": 48, "1": 51},
+            "applied": {"0": 48, "1": 51},
         }
     )
     pending: int = Field(description="Accepted, and not a fact yet")
@@ -158,10 +159,11 @@ class IngressStatus(BaseModel):
     )
     lag: int = Field(description="Records of the log that are not applied here yet")
     outbox: int = Field(description="Events of this service that are not in the log yet")
-    as_of: datetime = Field(description="When all of this was looked up")
-    applied_until: datetime | None = Field(
-        description="All that the log held at this moment is applied; null before the first look"
+    mode: str | None = Field(
+        default=None, description="Of the source that was asked for: live, observed; else null"
     )
+    heads: dict[int, int] = Field(description="The next offset of the log, by partition")
+    applied: dict[int, int] = Field(description="The next offset to apply here, by partition")
 
 
 class PublishedResult(BaseModel):

@@ -54,8 +54,11 @@ def route(order: WorkOrder, *, to: Route) -> list[WorkOrderEvent]:
 
 
 def _require(order: WorkOrder, *, to: Route) -> list[WorkOrderEvent]:
-    """Ask for another skill or level, and match again: who has the work may lack it."""
-    if (order.skill, order.skill_level) == (to.skill, to.skill_level):
+    """Ask for another skill or level, and match again: who has the work may lack it.
+
+    A team that a lead has chosen by hand keeps the work as it is.
+    """
+    if order.routing is None or (order.skill, order.skill_level) == (to.skill, to.skill_level):
         return []
     required = WorkOrderRequirementChanged(
         routing=to.routing, skill=to.skill, skill_level=to.skill_level

@@ -113,10 +113,11 @@ def _guard_assignment(
     match event:
         case WorkOrderAssignedToTeam():
             ensure_no_team(order)
-        case (
-            WorkOrderReassignedToTeam() | WorkOrderRequirementChanged() | WorkOrderReturnedToQueue()
-        ):
+        case WorkOrderReassignedToTeam() | WorkOrderReturnedToQueue():
             ensure_team(order)
+        case WorkOrderRequirementChanged():
+            ensure_team(order)
+            ensure_no_agent(order)
         case WorkOrderQueued() | WorkOrderAssignedToAgent():
             ensure_no_agent(order)
         case WorkOrderReassignedToAgent() | WorkOrderReleased():

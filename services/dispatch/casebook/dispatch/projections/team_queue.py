@@ -71,7 +71,7 @@ class TeamQueue(Projection):
     """What lies with which team and agent, and how urgent it is."""
 
     name: ClassVar[str] = "team_queue"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     table: ClassVar[Table] = Table(
         "team_queue",
         MetaData(),
@@ -88,6 +88,7 @@ class TeamQueue(Projection):
         Column("agent", Text),
         Column("waiting_reason", Text),
         Column("accepted_at", DateTime(timezone=True)),
+        Column("started_at", DateTime(timezone=True)),
         Column("status_since", DateTime(timezone=True)),
         Column("origin", Text),
         Column("closed_at", DateTime(timezone=True)),
@@ -138,6 +139,7 @@ def _work(row: Row, fact: Fact) -> Row:
         agent=row["agent"],
         waiting_reason=row["waiting_reason"],
         accepted_at=row["accepted_at"],
+        started_at=row["started_at"],
     )
     event: Any = fact.event
     after = evolve(before, event, fact.envelope)
@@ -147,6 +149,7 @@ def _work(row: Row, fact: Fact) -> Row:
         "agent": after.agent,
         "waiting_reason": after.waiting_reason,
         "accepted_at": after.accepted_at,
+        "started_at": after.started_at,
     }
     if after.status is not before.status:
         columns["status_since"] = fact.envelope.time
