@@ -43,7 +43,7 @@ WARM_UP = 200
 ROWS_LOOKS_MAX = 100
 SOURCE = "bench"
 FIGURE = "p95_ms"
-_SEEN = "SELECT key FROM monitoring.kpi_facts WHERE key = ANY($1::uuid[])"
+_SEEN = "SELECT request_id FROM monitoring.kpi_facts WHERE request_id = ANY($1::uuid[])"
 
 
 @dataclass(slots=True)
