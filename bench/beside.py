@@ -8,12 +8,9 @@ many times its latency and no more.
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-
-import asyncpg
 
 from bench.client import Connection, request
 from bench.desk import SUBMISSION
@@ -28,23 +25,23 @@ from bench.measuring import (
     Run,
     Turn,
     check,
-    described,
     percentiles,
+    turn_by_turn,
 )
-from bench.server import durable_settings, temporary_home
-from casebook.console.connection import Connection as Platform
-from casebook.console.connection import connected
-from casebook.kit.embedded_postgres import dsn_of
+from bench.platforms import REQUESTS, Platform, platform
+from bench.server import durable_settings
 from casebook.kit.ids import new_id
 from tests.support.audit_log import real_log
 
-REQUESTS = 17_442
 SUBMISSIONS = 200
 PER_SECOND = 10
 WARM_UP = 20
 BUSY = 503
 RETRY_SECONDS = 0.1
 FIGURE = "p95_ms"
+_STORED = """
+SELECT count(*) FROM intake.streams WHERE state->>'origin' = 'live' AND stream LIKE 'request/%'
+"""
 
 
 @dataclass(slots=True)
@@ -52,11 +49,12 @@ class _People:
     """People who submit requests at a pace of their own, each over a connection of their own."""
 
     platform: Platform
+    token: str
     taken: int = 0
     refused: int = 0
 
-    async def submit(self, until: asyncio.Task[None] | None, submissions: int) -> list[float]:
-        """Submit until a task has ended, or so many times; return the latencies, in seconds.
+    async def submit(self, more: Callable[[int], bool]) -> list[float]:
+        """Submit while there is ``more`` after so many; return the latencies, in seconds.
 
         A latency counts from the moment at which somebody was to submit: a late one is slow.
         """
@@ -65,7 +63,7 @@ class _People:
         beginning = loop.time() + 0.1
         async with asyncio.TaskGroup() as group:
             for number in count():
-                if until.done() if until is not None else number == submissions:
+                if not more(number):
                     break
                 at = beginning + number / PER_SECOND
                 await asyncio.sleep(max(0.0, at - loop.time()))
@@ -77,11 +75,8 @@ class _People:
 
         :raises BadBench: when it is not taken.
         """
-        connection = Connection(int(self.platform.url.rpartition(":")[2]))
-        headers = {
-            "Authorization": f"Bearer {self.platform.token(roles=('requester',), source='li.na')}",
-            "Idempotency-Key": str(new_id()),
-        }
+        connection = Connection(self.platform.port)
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": str(new_id())}
         body = json.dumps(SUBMISSION).encode()
         content = request("POST", "/intake/v1/requests", headers, body)
         answer = await connection.ask(content)
@@ -95,46 +90,32 @@ class _People:
         self.taken += 1
 
 
-@asynccontextmanager
-async def _running() -> AsyncGenerator[tuple[_People, "asyncpg.Connection[asyncpg.Record]"]]:
-    """Start a platform, and let it get warm."""
-    with temporary_home() as home:
-        async with connected(home, None) as platform:
-            connection = await asyncpg.connect(dsn_of(home))
-            people = _People(platform)
-            try:
-                await people.submit(None, WARM_UP)
-                yield people, connection
-            finally:
-                await connection.close()
-
-
 async def _turn(effort: Effort) -> tuple[Turn, dict[str, str]]:
     """Submit on an idle platform, then beside an import; count both in the database."""
-    async with _running() as (people, connection):
-        alone = await people.submit(None, effort.amount(SUBMISSIONS, least=20))
+    submissions = effort.amount(SUBMISSIONS, least=20)
+    async with platform() as place:
+        people = _People(place, place.at.token(roles=("requester",), source="li.na"))
+        await people.submit(lambda number: number < WARM_UP)
+        alone = await people.submit(lambda number: number < submissions)
         async with asyncio.TaskGroup() as group:
-            importing = group.create_task(_import(people.platform, effort))
-            beside = await people.submit(importing, 0)
-        stored = await connection.fetchval(
-            "SELECT count(*) FROM intake.streams WHERE state->>'origin' = 'live'"
-            " AND stream LIKE 'request/%'"
-        )
+            importing = group.create_task(_import(place, effort))
+            beside = await people.submit(lambda _: not importing.done())
+        stored = await place.database.fetchval(_STORED)
         check("requests of people", int(stored), people.taken)
         idle = Run(len(alone), sum(alone), percentiles(alone))
         notes = percentiles(beside) | {"refused_as_busy": people.refused}
         busy = Run(len(beside), sum(beside), notes)
-        return Turn(busy, {LIMIT: idle}), await durable_settings(connection)
+        return Turn(busy, {LIMIT: idle}), await durable_settings(place.database)
 
 
-async def _import(platform: Platform, effort: Effort) -> None:
+async def _import(place: Platform, effort: Effort) -> None:
     """Import the largest real log at hand, or a part of it, by the command in its own process.
 
     :raises BadBench: when it fails.
     """
     limit = str(effort.amount(REQUESTS, least=50))
     words = ["import", "servicenow-audit", str(real_log()), "--limit", limit]
-    command = [sys.executable, "-m", "casebook.console", "--home", str(platform.home.path), *words]
+    command = [sys.executable, "-m", "casebook.console", "--home", str(place.at.home.path), *words]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
@@ -145,13 +126,7 @@ async def _import(platform: Platform, effort: Effort) -> None:
 
 async def _measure(effort: Effort, say: Report) -> Measured:
     """Measure turn by turn, each on a new home."""
-    turns: list[Turn] = []
-    settings: dict[str, str] = {}
-    for number in range(effort.pairs):
-        turn, settings = await _turn(effort)
-        turns.append(turn)
-        say(described(number, turn, FIGURE))
-    return Measured(turns, settings)
+    return await turn_by_turn(effort, lambda: _turn(effort), say, FIGURE)
 
 
 BESIDE_IMPORT = Bench(

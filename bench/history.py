@@ -8,14 +8,10 @@ at hand: the full one beside the checkout, else the sample.
 """
 
 import io
-import json
 import time
-
-import asyncpg
 
 from bench.measuring import (
     LIMIT,
-    BadBench,
     Bench,
     Budget,
     Effort,
@@ -24,20 +20,14 @@ from bench.measuring import (
     Run,
     Turn,
     check,
-    described,
+    turn_by_turn,
 )
+from bench.platforms import REQUESTS, Platform, platform
 from bench.processes import children_cpu_seconds, cpu_seconds, rss_max_mib
-from bench.server import durable_settings, temporary_home
-from casebook.console.connection import Connection as Platform
-from casebook.console.connection import connected
-from casebook.console.importing.run import run_import
+from bench.server import durable_settings
 from casebook.events.catalog import SERVICES
 from casebook.kit.database import Connection
-from casebook.kit.embedded_postgres import dsn_of
-from tests.support.audit_log import real_log
 
-REQUESTS = 17_442
-SOURCE = "bench"
 OWN_EVENTS = 1
 """The registration of the source."""
 
@@ -46,19 +36,12 @@ SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY($1::text[]) O
 """
 
 
-async def _import(platform: Platform, pid: int, requests: int) -> Run:
+async def _import(place: Platform, requests: int) -> Run:
     """Import a log, or a part of it; return how long that took, and what it cost whom."""
+    pid = place.pid
     platform_cpu, others_cpu = cpu_seconds(pid), children_cpu_seconds(pid)
     client_cpu = time.process_time()
-    summary = await run_import(
-        real_log(),
-        url=platform.url,
-        token=platform.token(roles=("admin", "publisher"), source=SOURCE),
-        source=SOURCE,
-        limit=requests,
-    )
-    if summary.duplicates or summary.quarantined:
-        raise BadBench("the import found events that it had already, or could not take some")
+    summary = await place.import_history(requests)
     notes = {
         "import_seconds": summary.seconds,
         "requests": summary.requests,
@@ -116,32 +99,17 @@ async def _count(connection: Connection, table: str) -> int:
 
 async def _turn(requests: int) -> tuple[Turn, dict[str, str]]:
     """Start a platform, fill it, and copy what it wrote."""
-    with temporary_home() as home:
-        async with connected(home, None) as platform:
-            pid = json.loads(platform.home.address.read_text(encoding="utf-8"))["pid"]
-            dsn = dsn_of(home)
-            if dsn is None:
-                raise BadBench("the platform that was started has no database")
-            connection = await asyncpg.connect(dsn)
-            try:
-                run = await _import(platform, pid, requests)
-                await _counted(connection, run)
-                turn = Turn(run, {LIMIT: await _copy(connection, run.events)})
-                return turn, await durable_settings(connection)
-            finally:
-                await connection.close()
+    async with platform() as place:
+        run = await _import(place, requests)
+        await _counted(place.database, run)
+        turn = Turn(run, {LIMIT: await _copy(place.database, run.events)})
+        return turn, await durable_settings(place.database)
 
 
 async def _measure(effort: Effort, say: Report) -> Measured:
     """Measure turn by turn, each on a new home; the limit needs the rows, so it comes second."""
     requests = effort.amount(REQUESTS, least=5)
-    turns: list[Turn] = []
-    settings: dict[str, str] = {}
-    for number in range(effort.pairs):
-        turn, settings = await _turn(requests)
-        turns.append(turn)
-        say(described(number, turn))
-    return Measured(turns, settings)
+    return await turn_by_turn(effort, lambda: _turn(requests), say)
 
 
 IMPORT = Bench(

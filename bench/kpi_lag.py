@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
-
 from bench.client import Connection, request
 from bench.measuring import (
     BadBench,
@@ -27,13 +25,11 @@ from bench.measuring import (
     interleaved,
     percentiles,
 )
-from bench.server import durable_settings, temporary_home
+from bench.platforms import SOURCE, Platform, platform
+from bench.server import durable_settings
 from bench.watching import Watch
 from casebook.console.client import Client
-from casebook.console.connection import Connection as Platform
-from casebook.console.connection import connected
 from casebook.events.request import RequestSubmitted
-from casebook.kit.embedded_postgres import dsn_of
 from casebook.kit.ids import new_id, source_id
 
 PER_SECOND = 200
@@ -41,7 +37,6 @@ BATCH = 10
 EVENTS = 4_000
 WARM_UP = 200
 ROWS_LOOKS_MAX = 100
-SOURCE = "bench"
 FIGURE = "p95_ms"
 _SEEN = "SELECT request_id FROM monitoring.kpi_facts WHERE request_id = ANY($1::uuid[])"
 
@@ -51,7 +46,7 @@ class _Publisher:
     """Publishes submissions of requests that were never heard of."""
 
     platform: Platform
-    connection: "asyncpg.Connection[asyncpg.Record]"
+    token: str
     events: int
 
     async def product(self) -> Run:
@@ -76,7 +71,7 @@ class _Publisher:
 
     async def _publish(self, events: int) -> Watch:
         """Publish so many events; return the watch that saw the last of each batch."""
-        watch = Watch(self.connection, _SEEN)
+        watch = Watch(self.platform.database, _SEEN)
         await watch.pace(self._batch, events // BATCH, PER_SECOND / BATCH)
         return watch
 
@@ -100,9 +95,8 @@ class _Publisher:
                 for subject in subjects
             ]
         ).encode()
-        token = self.platform.token(roles=("admin", "publisher"), source=SOURCE)
-        headers = {"Authorization": f"Bearer {token}"}
-        connection = Connection(int(self.platform.url.rpartition(":")[2]))
+        headers = {"Authorization": f"Bearer {self.token}"}
+        connection = Connection(self.platform.port)
         kind = "application/cloudevents-batch+json"
         answer = await connection.ask(request("POST", "/intake/v1/events", headers, body, kind))
         await connection.close()
@@ -112,30 +106,26 @@ class _Publisher:
 
     async def _rows(self) -> int:
         """Return how many requests the table has."""
-        return int(await self.connection.fetchval("SELECT count(*) FROM monitoring.kpi_facts"))
+        counted = "SELECT count(*) FROM monitoring.kpi_facts"
+        return int(await self.platform.database.fetchval(counted))
 
 
 @asynccontextmanager
 async def _publisher(events: int) -> AsyncGenerator[tuple[_Publisher, dict[str, str]]]:
     """Start a platform that knows the source."""
-    with temporary_home() as home:
-        async with connected(home, None) as platform:
-            token = platform.token(roles=("admin", "publisher"), source=SOURCE)
-            registration = {
-                "source": SOURCE,
-                "types": [RequestSubmitted.type],
-                "mode": "observed",
-                "publisher": SOURCE,
-            }
-            async with Client(platform.url, token) as client:
-                await client.put(f"/intake/v1/sources/{SOURCE}", registration)
-            connection = await asyncpg.connect(dsn_of(home))
-            try:
-                publisher = _Publisher(platform, connection, events)
-                await publisher.warm_up()
-                yield publisher, await durable_settings(connection)
-            finally:
-                await connection.close()
+    async with platform() as place:
+        token = place.publisher()
+        registration = {
+            "source": SOURCE,
+            "types": [RequestSubmitted.type],
+            "mode": "observed",
+            "publisher": SOURCE,
+        }
+        async with Client(place.at.url, token) as client:
+            await client.put(f"/intake/v1/sources/{SOURCE}", registration)
+        publisher = _Publisher(place, token, events)
+        await publisher.warm_up()
+        yield publisher, await durable_settings(place.database)
 
 
 async def _measure(effort: Effort, say: Report) -> Measured:

@@ -6,13 +6,10 @@ orientation, because it answers no second question without reading again, and kn
 """
 
 import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-
-import asyncpg
 
 from bench.client import Connection, drive, request
 from bench.measuring import (
@@ -28,17 +25,12 @@ from bench.measuring import (
     percentiles,
 )
 from bench.peers import run_peer
+from bench.platforms import REQUESTS, Platform, platform
 from bench.processes import rss_max_mib
-from bench.server import durable_settings, temporary_home
-from casebook.console.connection import Connection as Platform
-from casebook.console.connection import connected
-from casebook.console.importing.run import run_import
-from casebook.kit.embedded_postgres import dsn_of
+from bench.server import durable_settings
 from tests.support.audit_log import real_log
 
-REQUESTS = 17_442
 ANSWERS = 60
-SOURCE = "bench"
 FIGURE = "p50_ms"
 PEER = "pandas"
 SAME = ("handling_hours_mean", "handled_within_24h_share", "reopen_rate")
@@ -51,19 +43,20 @@ class _Table:
     """A platform with an imported log."""
 
     platform: Platform
-    pid: int
     requests: int
     answers: int
     import_seconds: float
 
     async def product(self) -> Run:
         """Ask for the table again and again, over one connection."""
-        question, port = self._question(), int(self.platform.url.rpartition(":")[2])
-        driven = await drive(port, [question] * self.answers, connections=1, status=200)
+        question = self._question()
+        driven = await drive(
+            self.platform.port, [question] * self.answers, connections=1, status=200
+        )
         notes = {
             **percentiles(driven.latencies),
             "import_seconds": self.import_seconds,
-            "platform_rss_max_mib": rss_max_mib(self.pid),
+            "platform_rss_max_mib": rss_max_mib(self.platform.pid),
         }
         return Run(self.answers, driven.seconds, notes)
 
@@ -81,7 +74,7 @@ class _Table:
 
     async def _totals(self) -> dict[str, float]:
         """Return the totals of the table by their id."""
-        connection = Connection(int(self.platform.url.rpartition(":")[2]))
+        connection = Connection(self.platform.port)
         answer = await connection.ask(self._question())
         await connection.close()
         rows: list[dict[str, Any]] = json.loads(answer.body)["kpis"]
@@ -89,7 +82,7 @@ class _Table:
 
     def _question(self) -> bytes:
         """Return the request for the table."""
-        token = self.platform.token(roles=("admin",))
+        token = self.platform.at.token(roles=("admin",))
         return request("GET", "/monitoring/v1/kpis", {"Authorization": f"Bearer {token}"})
 
 
@@ -97,29 +90,14 @@ class _Table:
 async def _imported(effort: Effort, say: Report) -> AsyncGenerator[tuple[_Table, dict[str, str]]]:
     """Start a platform, and import."""
     wanted = effort.amount(REQUESTS, least=20)
-    with temporary_home() as home:
-        async with connected(home, None) as platform:
-            pid = json.loads(platform.home.address.read_text(encoding="utf-8"))["pid"]
-            started = time.perf_counter()
-            summary = await run_import(
-                real_log(),
-                url=platform.url,
-                token=platform.token(roles=("admin", "publisher"), source=SOURCE),
-                source=SOURCE,
-                limit=wanted,
-            )
-            seconds = time.perf_counter() - started
-            say(f"imported {summary.requests:,} requests in {seconds:.1f} s")
-            check("quarantined events", summary.quarantined, 0)
-            connection = await asyncpg.connect(dsn_of(home))
-            try:
-                rows = await connection.fetchval("SELECT count(*) FROM monitoring.kpi_facts")
-                check("requests of the table", rows, summary.requests)
-                settings = await durable_settings(connection)
-            finally:
-                await connection.close()
-            answers = effort.amount(ANSWERS, least=5)
-            yield _Table(platform, pid, summary.requests, answers, seconds), settings
+    async with platform() as place:
+        summary = await place.import_history(wanted)
+        say(f"imported {summary.requests:,} requests in {summary.seconds:.1f} s")
+        rows = await place.database.fetchval("SELECT count(*) FROM monitoring.kpi_facts")
+        check("requests of the table", rows, summary.requests)
+        settings = await durable_settings(place.database)
+        answers = effort.amount(ANSWERS, least=5)
+        yield _Table(place, summary.requests, answers, summary.seconds), settings
 
 
 async def _measure(effort: Effort, say: Report) -> Measured:

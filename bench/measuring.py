@@ -127,6 +127,22 @@ async def interleaved(
     return turns
 
 
+async def turn_by_turn(
+    effort: Effort,
+    turn: Callable[[], Awaitable[tuple[Turn, Mapping[str, str]]]],
+    say: Report,
+    figure: str = "rate",
+) -> Measured:
+    """Measure where a turn needs a home of its own; it returns the settings of its server, too."""
+    turns: list[Turn] = []
+    settings: Mapping[str, str] = {}
+    for number in range(effort.pairs):
+        found, settings = await turn()
+        turns.append(found)
+        say(described(number, found, figure))
+    return Measured(turns, settings)
+
+
 def described(number: int, turn: Turn, figure: str = "rate") -> str:
     """Return a line about a turn."""
     sides = {"Casebook": turn.product, **turn.others}

@@ -157,8 +157,9 @@ async def _status(queries: Queries, source: str | None) -> IngressStatus:
         shown = and_(shown, _SOURCE.in_([source]))
     number = func.count().label("number")
     (pending,) = await queries.fetch(select(number).select_from(table("inbox")).where(shown))
-    known = select(_MODE).select_from(table("sources")).where(shown, _SOURCE.in_([source or ""]))
-    modes = await queries.fetch(known)
+    modes: Sequence[Mapping[str, Any]] = []
+    if source is not None:
+        modes = await queries.fetch(select(_MODE).select_from(table("sources")).where(shown))
     held = select(number).select_from(table("quarantine"))
     (quarantined,) = await queries.fetch(held.where(shown, _REASON != DISCARDED))
     counts = select(_RULE, cast(func.sum(_COUNT), BigInteger).label("number"))
