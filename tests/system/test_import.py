@@ -280,14 +280,24 @@ async def test_an_import_goes_on_when_the_platform_was_killed_and_is_back(
                 await check_complete(back, requests)
 
 
+def is_registered(command: CommandLine, url: str) -> bool:
+    """Say whether a platform knows the source of the import."""
+    token = (command.home / "admin.token").read_text()
+    headers = {"Authorization": f"Bearer {token.strip()}"}
+    return SOURCE in httpx.get(f"{url}/intake/v1/sources", headers=headers).text
+
+
 def test_an_import_whose_own_platform_was_killed_says_so_and_can_be_completed(
     requests: list[Request], tmp_path: Path
 ) -> None:
     command = CommandLine(tmp_path / "home")
     address = command.home / "address.json"
     with command.started("import", KIND, SAMPLE) as process:
-        pid = eventually(lambda: address.exists() and json.loads(address.read_text())["pid"], "up")
-        os.kill(pid, signal.SIGKILL)  # at once: a fast machine is done with the sample in seconds
+        eventually(address.exists, "up")
+        platform = json.loads(address.read_text())
+        # Its first step shows that the import knows of its platform; all of it takes seconds.
+        eventually(lambda: is_registered(command, platform["url"]), "registered")
+        os.kill(platform["pid"], signal.SIGKILL)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "")
     assert err.splitlines()[-1] == "casebook: the platform ended: it was killed by signal 9"
