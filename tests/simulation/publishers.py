@@ -160,5 +160,5 @@ async def _accept(process: Process, events: Sequence[Published]) -> None:
                 connection, group, publisher=publisher, channel="http"
             )
         cases |= touched
-    runtime.signals.ready_cases |= cases
+    runtime.signals.cases.add(cases)
     runtime.signals.inbox.set()

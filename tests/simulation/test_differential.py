@@ -19,8 +19,8 @@ import orjson
 import pytest
 
 from casebook.kit import promoter
-from casebook.kit.database import prepare
 from casebook.kit.migrations import migrate
+from casebook.kit.pool import prepare
 from tests.simulation.journal import Entry, Journal
 from tests.simulation.simulation import run_seed
 from tests.simulation.stage import SERVICES, staged

@@ -64,7 +64,7 @@ async def feed(
         results, cases = await runtime.inbox.accept(
             connection, events, publisher=publisher, channel=channel
         )
-    runtime.signals.ready_cases |= cases
+    runtime.signals.cases.add(cases)
     runtime.signals.inbox.set()
     return results
 

@@ -18,6 +18,7 @@ from fastapi import APIRouter
 from casebook.events.envelope import Envelope
 from casebook.events.event import Event
 from casebook.kit.app import create_service_app
+from casebook.kit.background import BackgroundLoop
 from casebook.kit.checkpoints import LIVE, read_checkpoints
 from casebook.kit.keys import new_master_key
 from casebook.kit.log import EventLog
@@ -78,15 +79,19 @@ class Bench:
 
     @asynccontextmanager
     async def serving(
-        self, service: Service, *routers: APIRouter, **changes: Any
+        self,
+        service: Service,
+        *routers: APIRouter,
+        background: BackgroundLoop | None = None,
+        **changes: Any,
     ) -> AsyncGenerator["Served"]:
-        """Run a service with its HTTP."""
+        """Run a service with its HTTP; all on the loop of the test, if no other one is given."""
         settings = self.settings.model_copy(update=changes)
         app = create_service_app(
             service, *routers, settings=settings, clock=self.clock, log=self.log
         )
         runtime: Runtime = app.state.runtime
-        runtime.share(self.log_signal)
+        runtime.share(self.log_signal, background)
         transport = httpx.ASGITransport(app=app)
         async with (
             app.router.lifespan_context(app),

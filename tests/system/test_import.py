@@ -294,10 +294,10 @@ def test_an_import_whose_own_platform_was_killed_says_so_and_can_be_completed(
     address = command.home / "address.json"
     with command.started("import", KIND, SAMPLE) as process:
         eventually(address.exists, "up")
-        platform = json.loads(address.read_text())
+        running = json.loads(address.read_text())
         # Its first step shows that the import knows of its platform; all of it takes seconds.
-        eventually(lambda: is_registered(command, platform["url"]), "registered")
-        os.kill(platform["pid"], signal.SIGKILL)
+        eventually(lambda: is_registered(command, running["url"]), "registered")
+        os.kill(running["pid"], signal.SIGKILL)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "")
     assert err.splitlines()[-1] == "casebook: the platform ended: it was killed by signal 9"

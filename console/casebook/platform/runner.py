@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from casebook.dispatch.app import create_app as create_dispatch
 from casebook.intake.app import create_app as create_intake
 from casebook.kit import embedded_postgres
+from casebook.kit.background import BackgroundLoop
 from casebook.kit.embedded_postgres import HomeInUse
 from casebook.kit.migrations import migrate, migrate_log
 from casebook.kit.roles import prepare_roles
@@ -63,9 +64,10 @@ class Platform:
 def create_apps(settings: Settings) -> dict[str, FastAPI]:
     """Return the five applications, waking each other's readers."""
     log_signal = Signal()
+    background = BackgroundLoop()
     apps = {name: create(settings) for name, create in APPS.items()}
     for app in apps.values():
-        app.state.runtime.share(log_signal)
+        app.state.runtime.share(log_signal, background)
     return apps
 
 

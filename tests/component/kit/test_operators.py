@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from casebook.kit import database
+from casebook.kit import pool
 from casebook.kit.release import of_publisher
 from tests.support.pump import SOURCE, event, fact_id, feed, quarantined, register
 from tests.support.service import Bench, Headers, Served, append, case, settled, until
@@ -131,7 +131,7 @@ async def test_a_rebuild_may_take_longer_than_the_server_lets_a_session_idle(
     bench: Bench, operator: Headers, monkeypatch: pytest.MonkeyPatch, swaps: Swaps
 ) -> None:
     """Its claim waits in an open transaction, and is no process that hangs."""
-    session = database._SESSION  # pyright: ignore[reportPrivateUsage]
+    session = pool._SESSION  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setitem(session, "idle_in_transaction_session_timeout", "300ms")
     async with bench.serving(intake(Tally()), router) as served:
         asked = asyncio.create_task(

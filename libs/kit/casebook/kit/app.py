@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
+from casebook.kit.background import BackgroundLoop
 from casebook.kit.clock import Clock
 from casebook.kit.docs import mount_docs
 from casebook.kit.draining import draining
@@ -90,6 +91,7 @@ async def own(runtime: Runtime, health: Health) -> AsyncGenerator[None]:
         health.drain()
 
     check_settings(runtime.settings)
+    runtime.background = BackgroundLoop()
     with draining(drain, notice_seconds=runtime.settings.drain_seconds):
         async with running(runtime):
             yield
@@ -121,7 +123,7 @@ def checks(runtime: Runtime) -> tuple[dict[str, Check], dict[str, Check]]:
         return not runtime.draining
 
     async def log() -> bool:
-        return bool(await runtime.log.heads())
+        return bool(await runtime.heads())
 
     required: dict[str, Check] = {
         "database": database, "tasks": tasks, "history": history, "draining": running,

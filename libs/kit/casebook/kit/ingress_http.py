@@ -4,6 +4,7 @@ The answer is 202 with a result per event: nothing is in the log yet, but nothin
 lost, and sending the same event again is harmless.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ from casebook.kit.tracing import current_traceparent
 
 EVENTS_MAX = 1_000
 COUNT_SECONDS = 0.5
+ACCEPT_SECONDS_MAX = 15.0
+"""Of a request that publishes, with its wait for those before it; then it is refused as busy."""
 _SOURCE, _REASON, _RULE, _MODE = (
     column(name, Text) for name in ("source", "reason", "rule", "mode")
 )
@@ -38,6 +41,7 @@ def ingress_router(service: str) -> APIRouter:
     """Return the publishing routes of a service."""
     router = APIRouter(prefix=f"/{service}/v1", tags=["events"])
     depth = _Depth()
+    turn = asyncio.Lock()  # more of them at once would need the whole pool
 
     @router.post(
         "/events",
@@ -51,9 +55,9 @@ def ingress_router(service: str) -> APIRouter:
         request: Request, queries: Annotated[Queries, operation("ingress.publish")]
     ) -> Response:
         """Publish one CloudEvent or a batch of at most 1,000; source and id make it unique."""
-        events = await _events(request)
+        body = await request.body()
         await depth.check(queries)
-        results = await _accept(queries, events)
+        results = await queries.runtime.beside(_publish(queries, request, body, turn))
         if len(results) == 1 and results[0]["outcome"] == "not-the-owner":
             raise Problem(422, "not-the-owner", results[0]["detail"])
         return JSONResponse(_summary(results), 202)
@@ -69,7 +73,14 @@ def ingress_router(service: str) -> APIRouter:
     return router
 
 
-async def _events(request: Request) -> list[Published | Malformed]:
+async def _publish(
+    queries: Queries, request: Request, body: bytes, turn: asyncio.Lock
+) -> list[dict[str, Any]]:
+    """Read and accept what a request publishes; a thousand events are work for the background."""
+    return await _accept(queries, _events(request, body), turn)
+
+
+def _events(request: Request, body: bytes) -> list[Published | Malformed]:
     """Read the events of a request.
 
     :raises Problem: 400 or 415 for a body that is no event, 413 for more than 1,000 events.
@@ -78,7 +89,7 @@ async def _events(request: Request) -> list[Published | Malformed]:
         events = from_http(
             request.headers.get("content-type", ""),
             request.headers.items(),
-            await request.body(),
+            body,
             loads=strict_json.loads,
         )
     except Malformed as error:
@@ -90,9 +101,12 @@ async def _events(request: Request) -> list[Published | Malformed]:
 
 
 async def _accept(
-    queries: Queries, events: Sequence[Published | Malformed]
+    queries: Queries, events: Sequence[Published | Malformed], turn: asyncio.Lock
 ) -> list[dict[str, Any]]:
-    """Put what the publisher may publish into the inbox; return a result for every event."""
+    """Put what the publisher may publish into the inbox; return a result for every event.
+
+    :raises TimeoutError: when that takes too long; nothing is in the inbox then.
+    """
     runtime, principal = queries.runtime, queries.principal
     allowed = [
         event
@@ -102,7 +116,11 @@ async def _accept(
     accepted: list[Result] = []
     if allowed:
         runtime.history.check()
-        async with runtime.database.http() as connection, connection.transaction():
+        async with (
+            asyncio.timeout(ACCEPT_SECONDS_MAX),
+            turn,
+            runtime.database.transaction() as connection,
+        ):
             accepted, cases = await runtime.inbox.accept(
                 connection,
                 allowed,
@@ -111,7 +129,7 @@ async def _accept(
                 traceparent=current_traceparent(),
             )
         count_results(runtime.service.name, accepted)
-        runtime.signals.ready_cases |= cases
+        runtime.signals.cases.add(cases)
         runtime.signals.inbox.set()
     remaining = iter(accepted)
     results: list[dict[str, Any]] = []

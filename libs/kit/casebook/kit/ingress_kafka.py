@@ -130,7 +130,7 @@ async def _transact(runtime: "Runtime", publisher: str, messages: Sequence[Any])
             connection, events, publisher=publisher, channel="kafka"
         )
     count_results(runtime.service.name, results)
-    runtime.signals.ready_cases |= cases
+    runtime.signals.cases.add(cases)
     runtime.signals.inbox.set()
 
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hmac
 import secrets
+import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -154,6 +155,7 @@ class KeyRing:
         self._master_key_file = master_key_file
         self._master: AESGCM | None = None
         self._unwrapped: OrderedDict[str, DataKey] = OrderedDict()
+        self._remembering = threading.Lock()
 
     async def ensure(self, connection: Connection, case_keys: Iterable[str]) -> dict[str, DataKey]:
         """Return the data key of every case, made where there was none.
@@ -196,18 +198,20 @@ class KeyRing:
 
     def _unwrap(self, key_id: str, wrapped: bytes) -> DataKey:
         """Return a stored data key."""
-        known = self._unwrapped.get(key_id)
-        if known is not None:
-            self._unwrapped.move_to_end(key_id)
-            return known
+        with self._remembering:
+            known = self._unwrapped.get(key_id)
+            if known is not None:
+                self._unwrapped.move_to_end(key_id)
+                return known
         nonce, sealed = wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
         try:
             secret = self._master_key().decrypt(nonce, sealed, key_id.encode())
         except (InvalidTag, ValueError):
             raise MissingMasterKey(f"the master key did not wrap {key_id}") from None
-        key = self._unwrapped[key_id] = DataKey(key_id, secret)
-        if len(self._unwrapped) > KEYS_CACHED_MAX:
-            self._unwrapped.popitem(last=False)
+        with self._remembering:
+            key = self._unwrapped[key_id] = DataKey(key_id, secret)
+            if len(self._unwrapped) > KEYS_CACHED_MAX:
+                self._unwrapped.popitem(last=False)
         return key
 
     def _master_key(self) -> AESGCM:

@@ -32,7 +32,7 @@ async def measure(runtime: "Runtime") -> Lag:
 
     :raises OSError: when the log cannot be reached.
     """
-    heads = await runtime.log.heads()
+    heads = await runtime.heads()
     async with runtime.database.http() as connection:
         positions = await read_checkpoints(connection, LIVE)
         outbox = await connection.fetchval("SELECT count(*) FROM outbox")

@@ -75,7 +75,7 @@ class Observer:
     async def _lag(self, positions: dict[int, int]) -> None:
         """Compare the positions of the reader with the ends of the log."""
         name = self._runtime.service.name
-        heads = await self._runtime.log.heads()
+        heads = await self._runtime.heads()
         total = 0
         for partition, head in heads.items():
             behind = max(0, head - positions.get(partition, 0))

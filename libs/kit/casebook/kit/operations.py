@@ -214,7 +214,7 @@ def _add_rebuilds(router: APIRouter) -> None:
                 raise rebuilding("another read model of this service is being rebuilt")
             _audit("projection.rebuild-asked", exchange, body, projection=name)
             await connection.execute(_WAITS)
-            result = await rebuild(exchange.runtime, projections[name])
+            result = await exchange.runtime.beside(rebuild(exchange.runtime, projections[name]))
             return Rebuilt(
                 projection=result.projection,
                 generation=result.generation,

@@ -82,7 +82,7 @@ class Promoter:
                     continue
                 more = waiting and await self._round()
                 await self._sweep()
-                if not more and not self._signals.ready_cases:
+                if not more and not self._signals.cases:
                     await wait(woken, self._settings.poll_seconds)
             except INFRASTRUCTURE_ERRORS as error:
                 self._next_look = 0.0  # which cases were named is forgotten
@@ -97,8 +97,7 @@ class Promoter:
         """
         time = asyncio.get_running_loop().time
         started = time()
-        cases = list(self._signals.ready_cases)
-        self._signals.ready_cases.clear()
+        cases = self._signals.cases.take()
         everything = started >= self._next_look or len(cases) > _WOKEN_CASES_MAX
         if not everything and not cases:
             return False
@@ -106,7 +105,7 @@ class Promoter:
         if more and everything:
             self._next_look = started
         elif more:
-            self._signals.ready_cases.update(cases)
+            self._signals.cases.add(cases)
         elif everything:
             # Looking through a full inbox must stay a small part of the work.
             pause = min(LOOK_SHARE * (time() - started), LOOK_SECONDS_MAX)
@@ -140,12 +139,12 @@ class Promoter:
         It must while the outbox is deep, or the reader is behind. Where nothing waits, what was
         named before is forgotten.
         """
-        named = set(self._signals.ready_cases)
+        named = self._signals.cases.take()
         limit = self._settings.outbox_events_max
         async with self._database.background() as connection:
             [[waiting, depth]] = await connection.fetch(_STANDING, limit)
-        if not waiting:
-            self._signals.ready_cases -= named
+        if waiting:
+            self._signals.cases.add(named)
         return bool(waiting), depth >= limit or self._lag() > self._settings.lag_records_max
 
     async def _sweep(self) -> None:

@@ -205,7 +205,7 @@ class Reader:
 
     def announce(self, advanced: set[str]) -> None:
         """Wake whoever waits for what was applied."""
-        self._signals.ready_cases |= advanced
+        self._signals.cases.add(advanced)
         self._signals.inbox.set()
         self._signals.outbox.set()
         self._signals.applied.set()

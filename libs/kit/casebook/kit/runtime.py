@@ -1,11 +1,17 @@
-"""A running service: its pools, store, log and background tasks, started and stopped as one."""
+"""A running service: its pools, store, log and background tasks, started and stopped as one.
+
+What answers requests uses one pool of connections, on the loop that calls :meth:`Runtime.start`;
+all else, the log included, lives on the background loop, if there is one.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 from casebook.kit import metrics
+from casebook.kit.background import BackgroundLoop
 from casebook.kit.clock import Clock, MovedClock, SystemClock
 from casebook.kit.database import INFRASTRUCTURE_ERRORS, Database
 from casebook.kit.decider import SealedText
@@ -31,6 +37,8 @@ from casebook.kit.store import Store
 from casebook.kit.timers import Timers
 from casebook.kit.tokens import Signer
 
+Result = TypeVar("Result")
+
 _LOG = get_logger("runtime")
 DRAIN_SECONDS_MAX = 5.0
 CANCEL_SECONDS = 0.5
@@ -43,6 +51,8 @@ class Runtime:
     """One service in this process.
 
     ``log_signal`` is set by the relay and wakes the reader; services in one process share it.
+    ``background`` is set before :meth:`start` where a process answers people: the loop for all that
+    nobody waits for, shared likewise. Without one, all runs on the loop of the caller.
     """
 
     def __init__(
@@ -63,12 +73,7 @@ class Runtime:
         self.draining = False
         self.keys = KeyRing(service.name, settings.master_key_file)
         self.verifier = self._new_verifier()
-        self.database = database or Database(
-            settings.database_url,
-            service.name,
-            http=settings.http_connections,
-            background=settings.background_connections,
-        )
+        self.database = database or self._new_database()
         self.log: EventLog = log or self._new_log()
         self.history = History(service.name, self.database, self.log)
         self.store = Store(service, self.clock, self.keys, self.history)
@@ -93,6 +98,8 @@ class Runtime:
         self.observer = Observer(self)
         self._texts = TextReader(self.keys, self.database, settings)
         self.rebuilding = asyncio.Lock()
+        self.background: BackgroundLoop | None = None
+        self._begun = False
         self._tasks: list[asyncio.Task[None]] = []
         self._failed_at: dict[str, float] = {}
 
@@ -115,6 +122,15 @@ class Runtime:
             service_key=None if signer is None else signer.verifying_key,
         )
 
+    def _new_database(self) -> Database:
+        """Return the pools that the settings name."""
+        return Database(
+            self.settings.database_url,
+            self.service.name,
+            http=self.settings.http_connections,
+            background=self.settings.background_connections,
+        )
+
     def _new_log(self) -> EventLog:
         """Return the log that the settings name."""
         if not self.settings.kafka_bootstrap:
@@ -123,8 +139,9 @@ class Runtime:
 
         return KafkaLog(self.settings.kafka_bootstrap, self.settings.kafka_topic)
 
-    def share(self, log_signal: Signal) -> None:
+    def share(self, log_signal: Signal, background: BackgroundLoop | None = None) -> None:
         """Wake, and be woken by, the other services of this process; before :meth:`start`."""
+        self.background = background
         self.log_signal = self.relay.log_signal = self.reader.log_signal = log_signal
 
     async def start(self) -> None:
@@ -132,7 +149,15 @@ class Runtime:
 
         :raises StartRefused: when the database stays away, or ``casebook init`` was not run.
         """
-        await connect(self.database, given_up=lambda: self.draining)
+        await connect(self.database.requests, given_up=lambda: self.draining)
+        if self.background is not None:
+            self.background.start()
+        self._begun = True
+        await self.beside(self._begin())
+
+    async def _begin(self) -> None:
+        """Start all that runs in the background."""
+        await connect(self.database.work, given_up=lambda: self.draining)
         async with self.database.background() as connection:
             await check(connection, self.service)
         await self.log.start()
@@ -150,6 +175,17 @@ class Runtime:
 
             self._spawn("ingress", partial(read_ingress, self))
 
+    async def beside(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what ``work`` gives, which uses the background's connections, or the log."""
+        return await (work if self.background is None else self.background.run(work))
+
+    async def heads(self) -> Mapping[int, int]:
+        """Return the next offset of every partition of the log.
+
+        :raises OSError: when the log cannot be reached.
+        """
+        return await self.beside(self.log.heads())
+
     def spawn_workers(self) -> None:
         """Start what the service itself does in the background."""
         for number, worker in enumerate(self.service.workers):
@@ -166,11 +202,21 @@ class Runtime:
     async def stop(self) -> None:
         """Stop the background tasks; what they had not committed is done again next time."""
         self.draining = True
-        await self._cancel()
+        if self._begun:
+            await self.beside(self._end())
+            if self.background is not None:
+                self.background.stop()
+        else:
+            await self._end()
         await self._texts.aclose()
         await self.verifier.aclose()
+        await self.database.requests.close()
+
+    async def _end(self) -> None:
+        """Stop all that runs in the background."""
+        await self._cancel()
         await self.log.close()
-        await self.database.close()
+        await self.database.work.close()
 
     async def _cancel(self) -> None:
         """End the background tasks; a cancellation may get lost in an error of the driver."""
@@ -185,7 +231,7 @@ class Runtime:
     def failed_tasks(self) -> list[str]:
         """Return the background loops that broke in the last half minute."""
         now = time.monotonic()
-        return [name for name, at in self._failed_at.items() if now - at < FAILED_SECONDS]
+        return [name for name, at in list(self._failed_at.items()) if now - at < FAILED_SECONDS]
 
     async def open_texts(self, texts: Sequence[SealedText | None]) -> list[str | None]:
         """Return sealed texts of any service as plain ones; ``None`` where it is not possible."""

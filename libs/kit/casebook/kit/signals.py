@@ -1,28 +1,50 @@
-"""How the background work of one process wakes each other; polling covers other processes."""
+"""How the work of one process wakes each other; polling covers other processes.
+
+What is set on one event loop wakes who waits on the other (:mod:`casebook.kit.background`).
+"""
 
 import asyncio
+import threading
+from collections.abc import Iterable
 
 
 class Signal:
     """Wakes everybody who waits; a waiter that comes late sees the signal too."""
 
     def __init__(self) -> None:
-        self._events: dict[asyncio.Event, None] = {}
+        self._events: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def subscribe(self) -> asyncio.Event:
         """Return an event that is set at every signal; the subscriber clears it."""
         event = asyncio.Event()
-        self._events[event] = None
+        self._events[event] = asyncio.get_running_loop()
         return event
 
     def unsubscribe(self, event: asyncio.Event) -> None:
         """Stop setting an event."""
         self._events.pop(event, None)
 
+    @property
+    def subscribers(self) -> int:
+        """How many wait, or will."""
+        return len(self._events)
+
     def set(self) -> None:
-        """Wake everybody."""
-        for event in self._events:
-            event.set()
+        """Wake everybody, from whichever thread."""
+        here = _running_loop()
+        for event, loop in list(self._events.items()):
+            if loop is here:
+                event.set()
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def wait(event: asyncio.Event, seconds: float) -> None:
@@ -56,5 +78,28 @@ class Signals:
         """The set of timers may have changed."""
         self.inbox = Signal()
         """A published event may have become ready."""
-        self.ready_cases: set[str] = set()
+        self.cases = Names()
         """Cases whose published events may be ready."""
+
+
+class Names:
+    """Names that somebody is to look at; named and taken from whichever thread."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        """Say whether anything is named."""
+        return bool(self._names)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Name something."""
+        with self._lock:
+            self._names.update(names)
+
+    def take(self) -> list[str]:
+        """Return what is named, and forget it."""
+        with self._lock:
+            names, self._names = self._names, set()
+        return list(names)

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casebook.kit import failpoints
-from casebook.kit.database import Database
 from casebook.kit.logging import get_logger
+from casebook.kit.pool import Pool
 from casebook.kit.settings import Settings
 from casebook.kit.tokens import Signer
 
@@ -111,23 +111,22 @@ def check_settings(settings: Settings) -> None:
 
 
 async def connect(
-    database: Database, *, given_up: Callable[[], bool], seconds_max: float = CONNECT_SECONDS_MAX
+    pool: Pool, *, given_up: Callable[[], bool], seconds_max: float = CONNECT_SECONDS_MAX
 ) -> None:
-    """Connect a service's pools; a database that is away is waited for.
+    """Connect a pool of a service; a database that is away is waited for.
 
     :raises StartRefused: when it does not admit us, stays away, or waiting was given up.
     """
-    log = get_logger(database.schema)
+    log = get_logger(pool.schema)
     deadline = time.monotonic() + seconds_max
     while True:
         try:
-            return await database.open()
+            return await pool.open()
         except _NOT_ADMITTED as error:
             raise StartRefused(f"the database does not admit us: {error}; {INIT}") from error
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise StartRefused(f"CASEBOOK_DATABASE_URL: {error}") from error
         except _AWAY as error:
-            await database.close()
             if given_up() or time.monotonic() >= deadline:
                 raise StartRefused(f"the database cannot be reached: {error}") from error
             log.warning("database.waiting", error=repr(error))
