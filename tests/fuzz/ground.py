@@ -87,7 +87,7 @@ class Ground:
 
     async def rows(self, statement: str) -> list[Any]:
         """Return what a statement gives."""
-        async with self.cast.desk.platform.runtime("intake").database.background() as connection:
+        async with self.cast.desk.platform.runtime("intake").database.http() as connection:
             return list(await connection.fetch(statement))
 
     async def column(self, statement: str) -> list[Any]:

@@ -194,5 +194,6 @@ async def _candidate(cast: Cast) -> str:
     )
     [event] = raise_candidate(Risk(), service="mail", measurement=measurement)
     runtime = cast.desk.platform.runtime("risk")
-    await append(runtime, f"risk/{found}", event, cause=Cause(actor="service:risk"))
+    cause = Cause(actor="service:risk")
+    await runtime.beside(append(runtime, f"risk/{found}", event, cause=cause))
     return found

@@ -80,7 +80,7 @@ class Desk:
         return answer
 
     async def value(self, statement: str) -> Any:
-        async with self.platform.runtime("intake").database.background() as connection:
+        async with self.platform.runtime("intake").database.http() as connection:
             return await connection.fetchval(statement)
 
     async def until(self, statement: str) -> Any:
@@ -92,12 +92,12 @@ class Desk:
 
     async def settled(self) -> None:
         """Wait until all is promoted, published and read."""
-        log = self.platform.runtime("intake").log
+        heads = self.platform.runtime("intake").heads
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                records = sum((await log.heads()).values())
+                records = sum((await heads()).values())
                 settled = f"SELECT {_PUBLISHED} AND {_READ} >= {len(SERVICES) * records}"
-                if await self.value(settled) and sum((await log.heads()).values()) == records:
+                if await self.value(settled) and sum((await heads()).values()) == records:
                     return
                 await asyncio.sleep(0.02)
 

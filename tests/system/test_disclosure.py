@@ -281,7 +281,7 @@ async def _stored(scene: Cast) -> list[str]:
     found = []
     for service in SERVICES:
         runtime = scene.desk.platform.runtime(service)
-        async with runtime.database.background() as connection:
+        async with runtime.database.http() as connection:
             for table in ("events", "streams", "outbox", "inbox", "quarantine", "idempotency"):
                 keyed = table == "idempotency"  # by the key, which is no secret and planted above
                 what = "t.body::text || t.headers::text" if keyed else "t::text"
