@@ -6,7 +6,9 @@ others were given meanwhile, lose transactions after they have folded, and see e
 
 import asyncio
 import random
+import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +35,7 @@ from tests.support.toy import Tally, dispatch, intake, propose
 
 VERSIONS = 20
 RECORDS_MAX = 150
+STILL_SECONDS_MAX = 15.0
 
 
 @dataclass
@@ -218,9 +221,7 @@ async def run(
         written = writing.result()
         chaos.calm = True
         await asyncio.gather(*chaos.zombies)
-        await _all_applied(chaos, members[0].runtime)
-        for member in members:
-            assert member.runtime.reader.halted is None
+        await _all_applied(chaos, [member.runtime for member in members])
     finally:
         tasks = (*relays, *chaos.zombies)
         for task in tasks:
@@ -240,10 +241,16 @@ async def _shake(chaos: Chaos, members: list[Member], rejoins: int) -> None:
         await chaos.rng.choice(members).rejoin()
 
 
-async def _all_applied(chaos: Chaos, runtime: Runtime) -> None:
-    """Wait until every outbox is empty and every record of the log applied."""
+async def _all_applied(chaos: Chaos, members: Sequence[Runtime]) -> None:
+    """Wait until every outbox is empty and every record of the log applied.
+
+    :raises AssertionError: when a member halts, or nothing moves any more.
+    """
+    runtime = members[0]
+    stood, moved_at = None, time.monotonic()
     async with asyncio.timeout(chaos.patience_seconds):
         while True:
+            assert [member.reader.halted for member in members] == [None] * len(members)
             deep = [
                 await chaos.bench.value("SELECT count(*) FROM outbox", schema=schema)
                 for schema in ("intake", "dispatch")
@@ -254,6 +261,9 @@ async def _all_applied(chaos: Chaos, runtime: Runtime) -> None:
             if not any(deep) and all(positions[p] >= head for p, head in heads.items()):
                 chaos.counts["records in the log"] = sum(heads.values())
                 return
+            if (deep, heads, positions) != stood:
+                stood, moved_at = (deep, heads, positions), time.monotonic()
+            assert time.monotonic() - moved_at < STILL_SECONDS_MAX, "the readers stand still"
             await asyncio.sleep(0.1)
 
 

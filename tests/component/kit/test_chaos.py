@@ -57,7 +57,7 @@ async def test_without_the_lock_it_goes_wrong(
     unlocked = checkpoints._LOCK.replace("FOR UPDATE", "")  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(checkpoints, "_LOCK", unlocked)
     written = 0
-    with pytest.raises((AssertionError, TimeoutError)):  # noqa: PT012 - wrong, or halted
+    with pytest.raises(AssertionError):  # noqa: PT012 - wrong, or halted
         for seed in range(SEED, SEED + ROUNDS_MAX):  # two have to meet, which takes some luck
             written += await _round(kafka, monkeypatch, seed, written)
 
@@ -66,7 +66,7 @@ async def _round(bench: Bench, patch: pytest.MonkeyPatch, seed: int, before: int
     """Run some cases with zombies at work and judge everything; return how much was written."""
     chaos, written = await run(
         bench, patch, seed=seed, cases=60, rejoins=1,
-        zombie_share=0.5, within_share=1.0, patience_seconds=8.0,
+        zombie_share=0.5, within_share=1.0,
     )  # fmt: skip
     await judge(chaos, before + written)
     return written
