@@ -1,6 +1,7 @@
 """A toy service in a process of its own, which tests kill: ``python -m tests.support.child``.
 
-Reads the settings and the projection's version from standard input; says when it runs.
+Reads the settings and the projection's version from standard input, or where another service is
+found; says when it runs.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 
 from casebook.kit.decider import Fact
 from casebook.kit.projections import Row
+from casebook.kit.rebuild_worker import load
 from casebook.kit.runtime import Runtime
 from casebook.kit.settings import Settings
 from tests.support.service import Bench
@@ -32,12 +34,15 @@ class SlowTally(Tally):
 
 
 @asynccontextmanager
-async def child(bench: Bench, version: int = 1, **changes: Any) -> AsyncGenerator[None]:
+async def child(
+    bench: Bench, version: int = 1, found_at: str | None = None, **changes: Any
+) -> AsyncGenerator[None]:
     """Run the service in another process; at the end of the block it is killed."""
     settings = bench.settings.model_copy(update=changes)
     given = {
         "settings": settings.model_dump(mode="json"),
         "version": version,
+        "found_at": found_at,
         "now": bench.clock.now().isoformat(),
     }
     process = await asyncio.create_subprocess_exec(
@@ -64,8 +69,9 @@ async def main() -> None:
     """Run until killed, or until whoever started this has gone."""
     given = json.loads(sys.stdin.readline())
     clock = TestClock(datetime.fromisoformat(given["now"]))
-    projection = SlowTally(given["version"])
-    runtime = Runtime(intake(projection), Settings(**given["settings"]), clock=clock)
+    found_at = given["found_at"]
+    service = load(found_at) if found_at else intake(SlowTally(given["version"]))
+    runtime = Runtime(service, Settings(**given["settings"]), clock=clock)
     await runtime.start()
     sys.stdout.write("running\n")
     sys.stdout.flush()

@@ -272,7 +272,11 @@ async def get_tally(queries: Annotated[Queries, operation("request.list")]) -> d
     return {row["mark"]: row["facts"] for row in rows}
 
 
-def intake(*projections: Projection, reactions: Sequence[Reaction] | None = None) -> Service:
+def intake(
+    *projections: Projection,
+    reactions: Sequence[Reaction] | None = None,
+    found_at: str | None = None,
+) -> Service:
     """Return the service of requests."""
     standard = (Reaction((WorkOrderResolved,), "request", propose),)
     return Service(
@@ -281,6 +285,7 @@ def intake(*projections: Projection, reactions: Sequence[Reaction] | None = None
         policy=POLICY,
         reactions=standard if reactions is None else tuple(reactions),
         projections=projections or (Tally(),),
+        found_at=found_at,
     )
 
 

@@ -63,9 +63,9 @@ INTRODUCTION = (
     "opening of 2.2 are known. Every rule below cites its section; what the handbook does not say",
     "is marked as an assumption of ours.",
 )
-CODE = ("services/*/casebook/*/**/*.py", "libs/events/casebook/events/definitions.py")
+CODE = ("services/*/casebook/*/**/*.py", "libs/events/casebook/events/*definitions.py")
 TESTS = ("tests/**/test_*.py",)
-RULES = re.compile(r"/domain/|/policy\.py$|/definitions\.py$")
+RULES = re.compile(r"/domain/|/policy\.py$|definitions\.py$")
 
 
 @dataclass(frozen=True, slots=True)

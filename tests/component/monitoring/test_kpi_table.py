@@ -273,7 +273,7 @@ async def test_the_database_counts_as_one_does_by_hand(connection: Connection, s
 async def test_an_empty_table_has_all_its_rows(connection: Connection) -> None:
     values = await computed(connection, "team")
     assert len(values) == 2 * 20
-    assert {(each.kpi.unit, each.value, each.n) for each in values} == {
+    assert {(each.kpi.body.unit, each.value, each.n) for each in values} == {
         ("count", 0, 0),
         ("hours", None, 0),
         ("share", None, 0),

@@ -17,7 +17,7 @@ from casebook.events.values import DefinitionReference
 from casebook.risk.domain.breach_rate import candidate_id
 from casebook.risk.domain.wilson import lower_bound_millionths
 from casebook.risk.reactions import keep_measuring, measure_services
-from tests.support.running_service import Headers, Json, RunningService, problem
+from tests.support.running_service import TRACEPARENT, Headers, Json, RunningService, problem
 
 RISKS = "/risk/v1/risks"
 RAISED = "SELECT count(*) FROM events WHERE type = 'casebook.risk.candidate-raised.v1'"
@@ -106,6 +106,20 @@ async def test_too_many_breaches_make_a_candidate_that_can_be_recomputed(
         f" ({', '.join(repr(breach['id']) for breach in evidence['breaches'])})"
     )
     assert in_log == 5
+
+
+async def test_a_candidate_follows_from_the_breach_that_tipped_the_rule(
+    risk: RunningService,
+) -> None:
+    await history(risk, met=15, breached=4)
+    risk.clock.pass_(timedelta(hours=1))
+    _, tipping = await resolved(risk, breached=True)
+    await risk.until(RAISED, 1)
+    for attribute, value in (("causationid", tipping), ("traceparent", TRACEPARENT)):
+        assert await risk.value(f"{RAISED} AND record::json->>'{attribute}' = '{value}'") == 1
+    recorded = "(SELECT recordedtime FROM streams WHERE stream LIKE 'risk/%')"
+    sql = f"SELECT recorded_at < {recorded} FROM resolution_breaches WHERE breach = '{tipping}'"
+    assert await risk.value(sql)
 
 
 async def test_one_candidate_a_service_until_it_recovers(

@@ -8,6 +8,7 @@ from casebook.events.request import (
     RequestClosureAnnounced,
     RequestResolutionProposed,
 )
+from casebook.events.values import DefinitionReference
 from casebook.intake.domain.closure import ANNOUNCEMENT, CLOSURE, deadlines, on_deadline
 from casebook.intake.domain.request import Request
 from tests.unit.intake.given import (
@@ -25,7 +26,8 @@ from tests.unit.intake.given import (
 )
 
 DAY = timedelta(days=1)
-ANNOUNCED = RequestClosureAnnounced(closes_at=NOON + 5 * DAY)
+POLICY = DefinitionReference(id="closure-policy", version=1)
+ANNOUNCED = RequestClosureAnnounced(closes_at=NOON + 5 * DAY, policy=POLICY)
 
 
 def test_a_proposed_resolution_waits_four_days_for_an_answer() -> None:

@@ -6,19 +6,18 @@ import pytest
 from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from casebook.monitoring.domain.kpi import (
+from casebook.events.definitions import BEGINNING
+from casebook.events.kpi_definitions import (
     KPIS,
     Count,
-    Kpi,
-    KpiValue,
+    KpiDefinition,
     Mean,
     NearestRank,
     Share,
     Total,
     Unit,
-    dimensions,
-    value_of,
 )
+from casebook.monitoring.domain.kpi import KpiValue, dimensions, value_of
 from casebook.monitoring.projections.kpi_facts import TABLE
 
 BY_ID = {kpi.id: kpi for kpi in KPIS}
@@ -26,7 +25,7 @@ HOUR = 3_600_000_000
 
 
 def test_version_1_has_these_indicators() -> None:
-    assert {(kpi.id, kpi.unit) for kpi in KPIS} == {
+    assert {(kpi.id, kpi.body.unit) for kpi in KPIS} == {
         ("requests_opened", "count"),
         ("requests_resolved", "count"),
         ("requests_closed", "count"),
@@ -46,32 +45,32 @@ def test_version_1_has_these_indicators() -> None:
         ("resolution_target_met_share", "share"),
         ("response_target_met_share", "share"),
     }
-    assert {kpi.version for kpi in KPIS} == {1}
-    assert {kpi.id for kpi in KPIS if kpi.by_origin} == {
+    assert {(kpi.version, kpi.effective_from) for kpi in KPIS} == {(1, BEGINNING)}
+    assert {kpi.id for kpi in KPIS if kpi.body.by_origin} == {
         "resolution_target_met_share",
         "response_target_met_share",
     }
 
 
 @pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.id)
-def test_every_definition_fits_the_table(kpi: Kpi) -> None:
-    measured = TABLE.c[kpi.measure.column].type
-    match kpi.measure:
+def test_every_definition_fits_the_table(kpi: KpiDefinition) -> None:
+    measured = TABLE.c[kpi.body.measure.column].type
+    match kpi.body.measure:
         case Count():
             assert isinstance(measured, DateTime)
         case Total(months=months):
             assert isinstance(measured, Integer)
-            assert (kpi.month_of, type(TABLE.c[months].type)) == (months, JSONB)
+            assert (kpi.body.month_of, type(TABLE.c[months].type)) == (months, JSONB)
         case Mean() | NearestRank():
             assert isinstance(measured, BigInteger)
-            assert kpi.unit == "hours"
+            assert kpi.body.unit == "hours"
         case Share(of=of):
             assert of in TABLE.c
             assert isinstance(measured, Integer | Text | Boolean)
-            assert kpi.unit == "share"
-    assert isinstance(TABLE.c[kpi.month_of].type, JSONB | Text)
-    assert kpi.unit in get_args(Unit)
-    assert kpi.description.endswith(".")
+            assert kpi.body.unit == "share"
+    assert isinstance(TABLE.c[kpi.body.month_of].type, JSONB | Text)
+    assert kpi.body.unit in get_args(Unit)
+    assert kpi.body.description.endswith(".")
 
 
 @pytest.mark.parametrize(

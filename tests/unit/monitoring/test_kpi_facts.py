@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casebook.events.event import Event
+from casebook.events.kpi_definitions import MICROSECONDS_PER_HOUR
 from casebook.events.service_level import ServiceLevelSourceResultRecorded
-from casebook.monitoring.domain.kpi import MICROSECONDS_PER_HOUR
 from casebook.monitoring.projections.kpi_facts import KpiFacts, row_as_of
 from tests.unit.monitoring.given import (
     ACCEPTED,

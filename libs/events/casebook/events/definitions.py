@@ -53,6 +53,29 @@ PRIORITY_MATRIX = Definition(
 Handbook 2.1 names impact scope and urgency as what requests are classified by, and no formula.
 """
 
+
+@dataclass(frozen=True, slots=True)
+class ClosurePolicy:
+    """When a resolution that nobody answers ends the request, in days after it was proposed.
+
+    Between the two, the requester has notice.
+    """
+
+    announced_days: int
+    closed_days: int
+
+
+CLOSURE_POLICY = Definition(
+    id="closure-policy",
+    version=1,
+    effective_from=BEGINNING,
+    body=ClosurePolicy(announced_days=4, closed_days=5),
+)
+"""Assumption: announced after four days without an answer, closed after five.
+
+Handbook 2.1 ends a request with its final confirmation, and does not say what to do without one.
+"""
+
 # --- quality ------------------------------------------------------------------------------------
 
 

@@ -119,6 +119,7 @@ class RequestClosureAnnounced(_Request):
 
     type: ClassVar[str] = "casebook.request.closure-announced.v1"
     closes_at: Moment
+    policy: DefinitionReference | None = None
 
 
 class RequestClosed(_Request):

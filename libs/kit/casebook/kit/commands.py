@@ -1,7 +1,7 @@
 """How a command runs over HTTP: one transaction from the idempotency key to the stored answer.
 
-The order is that of decisions 3.9: authentication and limits came before; here follow the
-idempotency replay, authorisation, ``If-Match``, and the rule itself. Everything commits together
+The order is that of ADR 0068: authentication, limits and role came before; here follow the
+idempotency replay, scope, ``If-Match``, and the rule itself. Everything commits together
 or not at all, so a retry finds either nothing or the whole result.
 """
 

@@ -5,7 +5,7 @@ own against repetitions, while queries and the live reader go on with the old on
 beyond the live reader. When it is close, it takes the live reader's lock, reads the rest, and
 swaps in the same transaction: no read fails and none mixes two generations, and a busy log cannot
 keep it from ending. Killed in the middle, it goes on where it had committed. Reactions never run
-here.
+here. All of it is done by a process of its own (ADR 0069), where it never holds up the event loop.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from casebook.kit.log import PARTITIONS, Batch, LogConsumer, LogRecord
 from casebook.kit.logging import get_logger
 from casebook.kit.parking import left_out, park, parked_keys, take_parked
 from casebook.kit.projections import Projection, ProjectionTable
+from casebook.kit.rebuild_process import Made, RebuildFailed, Tell, rebuild_in_process
 from casebook.kit.registry import (
     activate,
     create_generation,
@@ -84,6 +85,8 @@ async def rebuild_stale(runtime: "Runtime") -> None:
         for projection in found:
             try:
                 await rebuild(runtime, projection)
+            except RebuildFailed:
+                failed = True  # and logged, with its cause, by the process that failed
             except Exception as error:  # noqa: BLE001 - the others, and all reads, go on
                 failed = True
                 _LOG.critical("rebuild.failed", projection=projection.name, exc_info=error)
@@ -112,14 +115,30 @@ async def _dropped(runtime: "Runtime") -> list[Projection]:
 async def rebuild(runtime: "Runtime", projection: Projection) -> Rebuilt:
     """Rebuild one projection and swap it in; goes on with a rebuild that was interrupted.
 
-    Errors of the infrastructure are waited out.
+    A process of its own does it if it can find the service, and this one if not.
+
+    :raises RebuildFailed: when that process failed.
     """
     started = time.monotonic()
-    job = _Rebuild(runtime, projection)
-    async with runtime.rebuilding:  # together, two of them would need the whole pool
-        await _until_done(job)
-    _LOG.info("projection.rebuilt", projection=projection.name, records=job.records)
-    return Rebuilt(projection.name, job.generation, job.records, time.monotonic() - started)
+    tell = metrics.REBUILD_PROGRESS.labels(runtime.service.name, projection.name).set
+    found_at = runtime.service.found_at
+    async with runtime.rebuilding:  # one after the other: each wants a core and connections
+        if found_at is None:
+            made = await rebuild_here(runtime, projection, tell)
+        else:
+            made = await rebuild_in_process(runtime, found_at, projection.name, tell)
+    _LOG.info("projection.rebuilt", projection=projection.name, records=made.records)
+    return Rebuilt(projection.name, made.generation, made.records, time.monotonic() - started)
+
+
+async def rebuild_here(runtime: "Runtime", projection: Projection, tell: Tell) -> Made:
+    """Rebuild one projection on this event loop; the runtime need not be started.
+
+    Errors of the infrastructure are waited out.
+    """
+    job = _Rebuild(runtime, projection, tell)
+    await _until_done(job)
+    return Made(job.generation, job.records)
 
 
 async def _until_done(job: "_Rebuild") -> None:
@@ -137,11 +156,11 @@ async def _until_done(job: "_Rebuild") -> None:
 class _Rebuild:
     """One generation in the making."""
 
-    def __init__(self, runtime: "Runtime", projection: Projection) -> None:
+    def __init__(self, runtime: "Runtime", projection: Projection, tell: Tell) -> None:
         self._runtime = runtime
         self._database = runtime.database
         self._projection = projection
-        self._progress = metrics.REBUILD_PROGRESS.labels(runtime.service.name, projection.name)
+        self._progress = tell
         self._told_at = 0.0
         self._handled = frozenset(base(event.type) for event in projection.handles)
         self._subscription = f"rebuild:{projection.name}"
@@ -170,7 +189,7 @@ class _Rebuild:
                 await self._tell()
                 if read == 0:
                     if await self._swap(consumer):
-                        self._progress.set(1)
+                        self._progress(1.0)
                         return
                     await asyncio.sleep(0.05)
         finally:
@@ -344,7 +363,7 @@ class _Rebuild:
         heads = await self._runtime.log.heads()
         async with self._database.background() as connection:
             mine = await read_checkpoints(connection, self._subscription)
-        self._progress.set(sum(mine.values()) / max(1, sum(heads.values())))
+        self._progress(sum(mine.values()) / max(1, sum(heads.values())))
 
     async def _forget(self, connection: Connection) -> None:
         """Remove what only the rebuild needs."""

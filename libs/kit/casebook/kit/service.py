@@ -48,7 +48,9 @@ class Service:
 
     ``tables`` and ``indexes`` are SQL statements of its own read models; ``on_append`` keeps
     them inside the append transaction, and ``inline`` says what they must hold. ``workers`` run
-    for as long as the service does.
+    for as long as the service does. ``found_at`` is the ``module:attribute`` that holds this
+    service, for the processes that rebuild its projections; without it they are rebuilt on the
+    event loop.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Service:
     on_append: AppendHook | None = None
     inline: tuple[InlineTable, ...] = ()
     workers: tuple[Worker, ...] = ()
+    found_at: str | None = None
     by_family: Mapping[str, StreamFamily[Any]] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from casebook.kit.service import InlineTable, Service
 
 SERVICE = Service(
     name="dispatch",
+    found_at=f"{__name__}:SERVICE",
     families=(WORK_ORDER, TEAM, AGENT),
     policy=POLICY,
     reactions=REACTIONS,

@@ -10,6 +10,7 @@ from casebook.kit.service import Service
 
 SERVICE = Service(
     name="intake",
+    found_at=f"{__name__}:SERVICE",
     families=(REQUEST, SOURCE),
     policy=POLICY,
     reactions=REACTIONS,

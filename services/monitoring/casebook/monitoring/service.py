@@ -10,6 +10,7 @@ from casebook.monitoring.reactions import REACTIONS, WORKERS
 
 SERVICE = Service(
     name="monitoring",
+    found_at=f"{__name__}:SERVICE",
     families=(SERVICE_LEVEL,),
     policy=POLICY,
     reactions=REACTIONS,

@@ -9,6 +9,7 @@ from casebook.quality.reactions import REACTIONS, WORKERS
 
 SERVICE = Service(
     name="quality",
+    found_at=f"{__name__}:SERVICE",
     families=(survey.FAMILY, nonconformity.FAMILY, request_link.FAMILY),
     policy=POLICY,
     reactions=REACTIONS,

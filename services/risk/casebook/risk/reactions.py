@@ -7,9 +7,10 @@ and its generation, and its stream knows what was said, so being killed at any m
 round and no more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import Text, column, literal_column, select, table, text
@@ -29,6 +30,7 @@ from casebook.risk.domain.breach_rate import (
     window_start,
 )
 from casebook.risk.domain.risk import Risk
+from casebook.risk.projections.resolution_breaches import causes
 from casebook.risk.projections.resolution_clocks import clocks_between, rates_between
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ _CANDIDATES = (
         literal_column("state->'candidacy'->>'rule'", Text) == BREACH_RATE_RULE.id,
     )
 )
+_UNKNOWN: Mapping[str, Any] = MappingProxyType({"recorded_at": None, "traceparent": None})
 
 
 async def keep_measuring(runtime: "Runtime") -> None:
@@ -76,28 +79,45 @@ async def measure_services(runtime: "Runtime") -> int:
 
 
 async def _raise(runtime: "Runtime", candidate: UUID, service: str, now: datetime) -> int:
-    """Raise a candidate with its evidence; return how many events it took."""
+    """Raise a candidate with its evidence; return how many events it took.
+
+    It follows from the last breach that it counts, in the trace of that.
+    """
     start = window_start(now)
     async with runtime.database.background() as connection:
         rows = await fetch(connection, clocks_between(service, start, now))
     measurement = measure([ResolutionClock(**row) for row in rows], start=start, end=now)
     if not measurement.rate.alarming:
         return 0
+    tipping = measurement.evidence[-1]
+    async with runtime.database.background() as connection:
+        [followed] = await fetch(connection, causes(tipping)) or [_UNKNOWN]
+    cause = Cause(
+        actor=f"service:{runtime.service.name}",
+        causationid=tipping,
+        after=followed["recorded_at"] or start,
+        time=now,
+        traceparent=followed["traceparent"],
+    )
     return await _append(
         runtime,
         candidate,
         lambda risk: register.raise_candidate(risk, service=service, measurement=measurement),
-        now,
+        cause,
     )
 
 
 async def _recover(runtime: "Runtime", candidate: UUID, rate: Rate, now: datetime) -> int:
-    """Say that a candidate's rate is back; return how many events it took."""
-    return await _append(runtime, candidate, lambda risk: register.recover(risk, rate=rate), now)
+    """Say that a candidate's rate is back; return how many events it took.
+
+    No fact leads to that but time, which lets breaches leave the window, or others withdraw.
+    """
+    cause = Cause(actor=f"service:{runtime.service.name}", time=now)
+    return await _append(runtime, candidate, lambda risk: register.recover(risk, rate=rate), cause)
 
 
 async def _append(
-    runtime: "Runtime", candidate: UUID, decide: Callable[[Risk], list[RiskEvent]], now: datetime
+    runtime: "Runtime", candidate: UUID, decide: Callable[[Risk], list[RiskEvent]], cause: Cause
 ) -> int:
     """Decide under the lock of the candidate's stream, which knows what was said before."""
     stream = f"risk/{candidate}"
@@ -105,7 +125,6 @@ async def _append(
         work = runtime.store.begin(connection)
         await work.lock([stream])
         events = decide(work.head(stream).state)
-        cause = Cause(actor=f"service:{runtime.service.name}", time=now)
         await work.append(stream, str(candidate), events, cause)
         await work.flush()
     return len(events)

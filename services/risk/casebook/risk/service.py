@@ -10,6 +10,7 @@ from casebook.risk.reactions import REACTIONS, WORKERS
 
 SERVICE = Service(
     name="risk",
+    found_at=f"{__name__}:SERVICE",
     families=(register.FAMILY,),
     policy=POLICY,
     reactions=REACTIONS,

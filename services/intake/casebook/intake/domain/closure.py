@@ -8,11 +8,12 @@ they are given is a whole day, also where an outage made the announcement late.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from casebook.events.definitions import CLOSURE_POLICY
 from casebook.events.request import RequestClosed, RequestClosureAnnounced, RequestEvent
 from casebook.intake.domain.request import Request, Status
 
-ANNOUNCED_AFTER = timedelta(days=4)
-CLOSED_AFTER = timedelta(days=5)
+ANNOUNCED_AFTER = timedelta(days=CLOSURE_POLICY.body.announced_days)
+CLOSED_AFTER = timedelta(days=CLOSURE_POLICY.body.closed_days)
 NOTICE = CLOSED_AFTER - ANNOUNCED_AFTER
 """How long a requester can still object, counted from when the announcement was really made."""
 ANNOUNCEMENT = "closure-announcement"
@@ -34,5 +35,5 @@ def on_deadline(request: Request, kind: str, due: datetime, now: datetime) -> li
         return []
     if kind == ANNOUNCEMENT:
         closes_at = max(request.proposed_at + CLOSED_AFTER, now + NOTICE)
-        return [RequestClosureAnnounced(closes_at=closes_at)]
+        return [RequestClosureAnnounced(closes_at=closes_at, policy=CLOSURE_POLICY.reference)]
     return [RequestClosed(basis="announced")]

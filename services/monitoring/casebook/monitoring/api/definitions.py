@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from casebook.events.definitions import SERVICE_LEVELS
+from casebook.events.kpi_definitions import KPIS, Unit
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.policy import AccessColumns
 from casebook.kit.problems import PROBLEM_RESPONSES
-from casebook.monitoring.domain.kpi import KPIS, Unit
 from casebook.monitoring.domain.targets import PAUSING_REASON
 
 router = APIRouter(tags=["definitions"])
@@ -101,10 +101,10 @@ async def list_definitions(
             KpiDefinitionView(
                 id=kpi.id,
                 version=kpi.version,
-                unit=kpi.unit,
-                description=kpi.description,
-                month_of=kpi.month_of,
-                by_origin=kpi.by_origin,
+                unit=kpi.body.unit,
+                description=kpi.body.description,
+                month_of=kpi.body.month_of,
+                by_origin=kpi.body.by_origin,
             )
             for kpi in KPIS
         ],

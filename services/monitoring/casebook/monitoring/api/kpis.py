@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import CompoundSelect
 
+from casebook.events.kpi_definitions import Unit
 from casebook.events.values import Moment
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.policy import AccessColumns
 from casebook.kit.problems import PROBLEM_RESPONSES
 from casebook.kit.queries import Fetch, Rows
 from casebook.kit.worker_process import in_process
-from casebook.monitoring.domain.kpi import Dimension, KpiValue, Origin, Unit
+from casebook.monitoring.domain.kpi import Dimension, KpiValue, Origin
 from casebook.monitoring.projections.kpi_as_of import rows_as_of, table_as_of, under_way
 from casebook.monitoring.projections.kpi_facts import TABLE
 from casebook.monitoring.projections.kpi_table import KpiTable
@@ -58,7 +59,7 @@ class KpiView(BaseModel):
         return cls(
             id=row.kpi.id,
             definition_version=row.kpi.version,
-            unit=row.kpi.unit,
+            unit=row.kpi.body.unit,
             value=row.value,
             n=row.n,
             dims=dict(row.dims),

@@ -28,24 +28,26 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
-from casebook.monitoring.domain.kpi import (
+from casebook.events.kpi_definitions import (
     KPIS,
-    ORIGINS,
     Count,
-    Dimension,
-    Kpi,
-    KpiValue,
+    KpiDefinition,
     Mean,
     NearestRank,
-    Origin,
     Share,
     Total,
+)
+from casebook.monitoring.domain.kpi import (
+    ORIGINS,
+    Dimension,
+    KpiValue,
+    Origin,
     dimensions,
     value_of,
 )
 from casebook.monitoring.projections.kpi_facts import TABLE
 
-Cell: TypeAlias = tuple[Kpi, Origin | None]
+Cell: TypeAlias = tuple[KpiDefinition, Origin | None]
 Key: TypeAlias = str | None
 Figure: TypeAlias = tuple[int | None, int]
 
@@ -89,7 +91,7 @@ class KpiTable:
         self._origin: Origin | Literal["all"] = origin
         origins: tuple[Origin, ...] = ORIGINS if origin == "all" else (origin,)
         self._cells: tuple[Cell, ...] = tuple(
-            (kpi, each) for kpi in KPIS for each in (origins if kpi.by_origin else (None,))
+            (kpi, each) for kpi in KPIS for each in (origins if kpi.body.by_origin else (None,))
         )
         self._parts: list[Part] = [
             Part(None, self._cells, _figures(self._cells)),
@@ -148,9 +150,9 @@ def _parts(by: Dimension | None, cells: Sequence[Cell]) -> Iterable[Part]:
         return
     months: dict[str, list[Cell]] = {}
     for cell in cells:
-        months.setdefault(cell[0].month_of, []).append(cell)
+        months.setdefault(cell[0].body.month_of, []).append(cell)
     for name, grouped in months.items():
-        measure = grouped[0][0].measure
+        measure = grouped[0][0].body.measure
         if isinstance(measure, Total):
             events = func.jsonb_each_text(TABLE.c[name]).table_valued("key", "value", name=name)
             counted = func.sum(cast(events.c.value, BigInteger))
@@ -168,7 +170,9 @@ def _figures(
     return tuple(_figure(kpi, origin) for kpi, origin in cells)
 
 
-def _figure(kpi: Kpi, origin: Origin | None) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def _figure(
+    kpi: KpiDefinition, origin: Origin | None
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return what a KPI counts, sums or ranks, and the number of requests behind it."""
     rows = TABLE.c
     only = () if origin is None else (rows.origin == origin,)
@@ -176,7 +180,7 @@ def _figure(kpi: Kpi, origin: Origin | None) -> tuple[ColumnElement[Any], Column
     def among(figure: Any, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
         return figure.filter(*only, *conditions) if only or conditions else figure
 
-    match kpi.measure:
+    match kpi.body.measure:
         case Count(name):
             counted = among(func.count(rows[name]))
             return counted, counted

@@ -56,7 +56,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The rate of one service in one window, with the breaches that it counts."""
+    """The rate of one service in one window, and the breaches that it counts in their order."""
 
     window_start: datetime
     window_end: datetime
