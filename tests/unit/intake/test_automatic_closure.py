@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from casebook.events.definitions import CLOSURE_POLICY
 from casebook.events.request import (
     RequestCancelled,
     RequestClosed,
@@ -28,6 +29,12 @@ from tests.unit.intake.given import (
 DAY = timedelta(days=1)
 POLICY = DefinitionReference(id="closure-policy", version=1)
 ANNOUNCED = RequestClosureAnnounced(closes_at=NOON + 5 * DAY, policy=POLICY)
+
+
+def test_version_1_of_the_policy_gives_a_day_of_notice() -> None:
+    policy = CLOSURE_POLICY.body
+    assert (policy.announced_days, policy.closed_days) == (4, 5)
+    assert CLOSURE_POLICY.reference == POLICY
 
 
 def test_a_proposed_resolution_waits_four_days_for_an_answer() -> None:
