@@ -16,14 +16,15 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from casebook.kit import metrics
+from casebook.kit.belonging import access_of
 from casebook.kit.cases import load_case
-from casebook.kit.database import RACES, Connection
+from casebook.kit.database import RACES, REBUILDING, Connection
 from casebook.kit.decider import Access, Refused
 from casebook.kit.failpoints import reach
 from casebook.kit.idempotency import Idempotency
 from casebook.kit.identity import Principal
 from casebook.kit.ids import new_id
-from casebook.kit.problems import Problem
+from casebook.kit.problems import Problem, rebuilding
 from casebook.kit.store import Cause, Head, UnitOfWork
 from casebook.kit.tracing import current_traceparent
 
@@ -92,6 +93,8 @@ class Commands:
                 raise Problem(
                     503, "busy", "others are changing this; try again", headers={"Retry-After": "1"}
                 ) from None
+            except REBUILDING:
+                raise rebuilding("a read model is being made anew") from None
             except RACES:
                 if attempt == RETRIES_MAX:
                     raise Problem(
@@ -179,13 +182,19 @@ class Commands:
 
         :raises Problem: 404 when it may not be seen, 403 when it may, but not changed so.
         """
+        policy = self.runtime.service.policy
         if given is not None and head.version == 0:
             access = given
         else:
-            family = self.runtime.store.family(head.stream)
-            case = await load_case(connection, case_key)
-            access = overlay(family.access(head.state), case.access())
-        verdict = self.runtime.service.policy.verdict(self.principal, self.operation, access)
+            access = await access_of(
+                self.runtime,
+                connection,
+                head.stream,
+                head.state,
+                await load_case(connection, case_key),
+                scopes=policy.scopes(self.principal, self.operation),
+            )
+        verdict = policy.verdict(self.principal, self.operation, access)
         if verdict != "allow":
             metrics.AUTHZ_DENIED.labels(self.runtime.service.name, self.operation).inc()
         if verdict == "forbid":
@@ -203,16 +212,6 @@ class Commands:
             raise Problem(428, "if-match-required", "send If-Match with the ETag you have seen")
         if condition.strip() not in {f'"{version}"', "*"}:
             raise Problem(412, "version-mismatch", "the resource has changed; read it again")
-
-
-def overlay(own: Access, case: Access) -> Access:
-    """Return what a stream knows itself, completed by what the log says of its case."""
-    return Access(
-        own.requester or case.requester,
-        own.organisation or case.organisation,
-        own.team or case.team,
-        own.assignee or case.assignee,
-    )
 
 
 def answer(head: Head, respond: Respond | None, status: int) -> Response:
