@@ -46,6 +46,7 @@ intake.cancelRequest               own  team team       -    -     -         -  
 intake.closeRequest                  -     - team       -    -     -         -        - getRequest
 intake.registerSource                -     -    -       -    -   all         -        - -
 intake.listSources                   -     -    -     all    -   all         -      all -
+intake.getSource                     -     -    -     all    -   all         -      all -
 dispatch.getWorkOrder                -  team team     all    -   all         -        - -
 dispatch.getTeamQueue                -  team team     all  all   all         -        - -
 dispatch.getAgentLoad                -  held team     all    -   all         -        - -

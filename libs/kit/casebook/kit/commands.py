@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Decide = Callable[[Any, datetime], list[Any]]
 Respond = Callable[[str, int, Any], "BaseModel | Mapping[str, Any] | None"]
+IF_MATCH = "if-match"
 RETRIES_MAX = 3
 ACT_SECONDS_MAX = 30
 
@@ -67,13 +68,15 @@ class Commands:
         respond: Respond | None = None,
         status: int = 200,
         creates: bool = False,
+        replaces: bool = False,
         conditional: bool = True,
         case_key: str | None = None,
         access: Access | None = None,
     ) -> Response:
         """Decide about one stream and answer with its new version.
 
-        ``creates`` allows a stream that does not exist yet and asks for no ``If-Match``;
+        ``creates`` allows a stream that does not exist yet and asks for no ``If-Match``; with
+        ``replaces`` it asks for one to change a stream that does exist;
         ``conditional`` is False for commands that do not depend on what was seen (comments).
         ``access`` says who a new case belongs to. ``case_key`` is the log key where it is not
         the last part of the stream's name.
@@ -86,7 +89,7 @@ class Commands:
             try:
                 return await self._attempt(
                     idempotency, stream, decide, respond, status,
-                    creates=creates, conditional=conditional,
+                    creates=creates, replaces=replaces, conditional=conditional,
                     case_key=case_key or stream.rpartition("/")[2], access=access,
                 )  # fmt: skip
             except asyncpg.LockNotAvailableError:
@@ -135,6 +138,7 @@ class Commands:
         status: int,
         *,
         creates: bool,
+        replaces: bool,
         conditional: bool,
         case_key: str,
         access: Access | None,
@@ -150,9 +154,9 @@ class Commands:
             await self._authorise(connection, head, head.case_key or case_key, access)
             if head.version == 0 and not creates:
                 raise Problem(404, "not-found", "there is no such resource, or you may not see it")
-            if conditional and not creates:
+            if (conditional and not creates) or (replaces and IF_MATCH in self.request.headers):
                 self._check_if_match(head.version)
-            await self._decide(work, head, decide, case_key)
+            await self._decide(work, head, decide, case_key, replaces=replaces)
             response = answer(head, respond, status)
             await idempotency.complete(connection, response)
         reach("after-commit")
@@ -160,11 +164,18 @@ class Commands:
         self.runtime.signals.applied.set()
         return response
 
-    async def _decide(self, work: UnitOfWork, head: Head, decide: Decide, case_key: str) -> None:
-        """Apply the rule and append what it decides."""
+    async def _decide(
+        self, work: UnitOfWork, head: Head, decide: Decide, case_key: str, *, replaces: bool
+    ) -> None:
+        """Apply the rule and append what it decides.
+
+        :raises Problem: 409 with the rule's code, 428 for a replacement of what was not seen.
+        """
         try:
             events: list[Event] = decide(head.state, self.now)
             if events:
+                if replaces and head.version:
+                    self._check_if_match(head.version)
                 cause = Cause(
                     actor=f"user:{self.principal.subject}",
                     traceparent=current_traceparent(),
@@ -207,7 +218,7 @@ class Commands:
 
         :raises Problem: 428 when it is missing, 412 when the resource has changed since.
         """
-        condition = self.request.headers.get("if-match")
+        condition = self.request.headers.get(IF_MATCH)
         if condition is None:
             raise Problem(428, "if-match-required", "send If-Match with the ETag you have seen")
         if condition.strip() not in {f'"{version}"', "*"}:
