@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 VERB_NOUN = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+")
 COMMAND_STATUSES = {"400", "401", "403", "404", "409", "413", "415", "422", "503", "default"}
 VERSIONED = {
-    "intake": {"getRequest"},
+    "intake": {"getRequest", "getSource"},
     "dispatch": {"getWorkOrder"},
     "monitoring": set[str](),
     "quality": {"getSurvey", "getNonconformity", "getRequestLinks"},

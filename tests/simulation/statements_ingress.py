@@ -16,6 +16,7 @@ _COLUMNS = (
     "case_key", "time", "data", "digest", "traceparent", "actor", "refusal",
 )  # fmt: skip
 _KNOWN = record("id", "digest", "place")
+_TYPES = record("source", "types")
 _ID = record("id")
 _DIGEST = record("id", "digest")
 _INBOX = ("position", *_COLUMNS, "clock", "seen")
@@ -46,6 +47,16 @@ def known(tx: Transaction, ids: list[Any], publisher: str, row_ids: list[Any]) -
         if bad is not None:
             found.append(_KNOWN((id_, bad["digest"], bad["reason"])))
     return found
+
+
+@meaning(inbox._REGISTERED)
+def registered(tx: Transaction, sources: list[str], publisher: str) -> Records:
+    rows = [(name, tx.get("sources", name)) for name in sources]
+    return [
+        _TYPES((name, row["types"]))
+        for name, row in rows
+        if row is not None and row["publisher"] == publisher
+    ]
 
 
 @meaning(inbox._INSERT)

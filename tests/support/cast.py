@@ -3,7 +3,7 @@
 To the actors, cases are their own, those of a colleague (of the same organisation, in the same
 team), and those of strangers (of another organisation, with another team). Of each kind there is
 an open request, one that was closed against the rules, one of another system's history, and a
-risk.
+risk. A breach of the open request that is one's own is evidence of a risk.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -22,11 +22,18 @@ import httpx
 import structlog
 
 from casebook.events.definitions import CLOSURE_CONTROL
+from casebook.events.risk import RiskCandidateRecovered
+from casebook.events.service_level import ServiceLevelTargetBreached
+from casebook.kit.store import Cause
 from casebook.platform.front import Front
+from casebook.risk.domain.breach_rate import Measurement, Rate, window_start
+from casebook.risk.domain.register import raise_candidate
+from casebook.risk.domain.risk import Risk
 from tests.support.conformance import watch_async
 from tests.support.filled import URL, Desk, desk
 from tests.support.interface import Json, Operation, operations
 from tests.support.postgres import fresh_database, postgres_for_tests
+from tests.support.service import append
 
 KINDS = ("own", "same", "foreign")
 HOME_TEAM, OTHER_TEAM = "service-desk", "network"
@@ -127,12 +134,14 @@ class Cast:
         assert answer.status_code < 300, (method, path, answer.text)
         return answer.json()
 
-    def values(self, kind: str, operation: Operation) -> Mapping[str, str]:
+    def values(
+        self, kind: str, operation: Operation, actor: str | None = None
+    ) -> Mapping[str, str]:
         """Return the parameters in the path of an operation for what there is of a kind."""
         case = self.cases[kind]
         if operation.service == "quality" and "/surveys/" in operation.template:
             request = case.ids["closed"]
-        elif operation.service == "quality" and "/request-links/" in operation.template:
+        elif actor == "publisher" or "/request-links/" in operation.template:
             request = case.ids["observed"]
         else:
             request = case.ids["open"]
@@ -181,6 +190,8 @@ async def cast(
         made = Cast(found, client, _cases(), documents, log)
         await _people(made)
         await asyncio.gather(*(_story(made, case) for case in made.cases.values()))
+        await found.settled()
+        await _evidence(made, made.cases["own"])
         await found.settled()
         yield made
 
@@ -297,11 +308,29 @@ async def _observed(cast: Cast, case: Case) -> None:
             },
             headers=publisher | {"Content-Type": "application/cloudevents+json"},
         )  # fmt: skip
-        assert answer.json().get("accepted") == 1, answer.text
+        allowed = f"casebook.{type_}.v1" in source_body(case)["types"]
+        assert answer.json().get("accepted") == allowed, answer.text
     await cast.desk.settled()
     case.ids["observed"] = await cast.desk.value(
         f"SELECT key FROM intake.cases WHERE requester = '{requester}' AND origin = 'observed'"
     )
+
+
+async def _evidence(cast: Cast, case: Case) -> None:
+    """Let a breach of the open request be evidence of a risk that has gone by since."""
+    now, request = datetime.now(UTC), case.ids["open"]
+    breach = ServiceLevelTargetBreached(
+        clock="resolution", priority=4, target_seconds=60, due_at=now, fired_at=now
+    )
+    monitoring, risk = (cast.desk.platform.runtime(name) for name in ("monitoring", "risk"))
+    cause = Cause(actor="service:monitoring")
+    [fact] = await append(monitoring, f"service-level/{request}", breach, cause=cause)
+    rate = Rate(measured=20, breached=1)
+    measured = Measurement(window_start(now), now, rate, (fact.id,))
+    raised = raise_candidate(Risk(), service="mail", measurement=measured)
+    recovered = RiskCandidateRecovered(measured=20, breached=0, lower_bound_millionths=0)
+    cause = Cause(actor="service:risk")
+    await append(risk, f"risk/{uuid.uuid4()}", *raised, recovered, cause=cause)
 
 
 async def _nonconformity(cast: Cast, case: Case) -> None:

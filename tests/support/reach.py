@@ -37,6 +37,12 @@ _LISTS: dict[str, Callable[[Case], tuple[str, ...]]] = {
 }
 """What stands in a list, if a case does."""
 
+_PARTS: dict[tuple[str, str], Callable[[Case], tuple[str, ...]]] = {
+    ("intake.listRequests", "publisher"): lambda c: (c.ids["observed"],),
+    ("intake.listRequests", "risk-manager"): lambda c: (c.ids["open"],),
+}
+"""What of a case somebody sees who does not see all of it."""
+
 _SHOWS: dict[str, Callable[[Case], tuple[str, ...]]] = {
     "dispatch.getTeamQueue": lambda c: (c.ids["open"],),
     "dispatch.getAgentLoad": lambda c: (c.ids["open"],),
@@ -106,7 +112,7 @@ async def _judged(cast: Cast, cell: Cell) -> str | None:
 async def asked(cast: Cast, cell: Cell, who: Headers) -> httpx.Response:
     """Call the operation; a command names a version that there never was."""
     operation, case = cell.operation, cast.cases[cell.relation]
-    path = operation.path(cast.values(cell.relation, operation))
+    path = operation.path(cast.values(cell.relation, operation, cell.actor))
     if operation.method == "GET":
         named = {parameter["name"] for parameter in operation.parameters("query")}
         wanted = {"limit": "200", "source": case.source, "by": "team"}
@@ -182,8 +188,10 @@ def _entry(cast: Cast, cell: Cell, answer: httpx.Response) -> str | None:
         return "not the whole list"
     text = json.dumps(json.loads(answer.text), ensure_ascii=False)
     listed = [f'"{marker}"' in text or f"/{marker}" in text for marker in markers]
-    expected = cell.verdict == "allowed"
-    return None if listed == [expected] * len(markers) else f"listed: {listed}"
+    part = _PARTS.get((cell.operation.name, cell.actor), lambda _: markers)
+    seen = part(cast.cases[cell.relation]) if cell.verdict == "allowed" else ()
+    expected = [marker in seen for marker in markers]
+    return None if listed == expected else f"listed: {listed}"
 
 
 def _count(cast: Cast, cell: Cell, found: Any) -> str | None:

@@ -5,15 +5,15 @@ widened here. Each cell says how far a role reaches with an operation:
 
 - ``all``; ``team``: what lies with one's team; ``held``: what lies with oneself;
 - ``org``: what oneself or somebody of one's organisation asked for; ``own``: what oneself asked
-  for, reported, or (a publisher) speaks for; ``-``: nothing.
+  for, reported, or (a publisher) speaks for; ``linked``: what is evidence of a risk; ``-``:
+  nothing.
 
 The last column names the operation that shows the thing at all; ``*`` where there is no thing to
 hide, because the caller names it. What may be seen and not done so is 403, what may not be seen is
 404, and where a role reaches nothing it is 403 for anything.
 
-Narrower than reliability 1.3, where the product offers less: risk managers read no requests and
-no queues, publishers read no requests and report no risks, leads see of the register what they
-reported themselves.
+Of reliability 1.3 that is all that the product offers an operation for. A risk is of the team of
+whoever answers for it.
 """
 
 from typing import Literal
@@ -33,9 +33,9 @@ ACTORS = (ANONYMOUS, *ROLES)
 _TABLE = """
 operation                    requester agent lead auditor risk admin publisher operator shown-by
 intake.submitRequest               own   all  all       -    -     -         -        - *
-intake.listRequests                org  team team     all    -   all         -        - -
-intake.getRequest                  org  team team     all    -   all         -        - -
-intake.listRequestTimeline         org  team team     all    -   all         -        - -
+intake.listRequests                org  team team     all linked  all       own        - -
+intake.getRequest                  org  team team     all linked  all       own        - -
+intake.listRequestTimeline         org  team team     all linked  all       own        - -
 intake.classifyRequest               -  team team       -    -     -         -        - getRequest
 intake.prioritiseRequest             -  team team       -    -     -         -        - getRequest
 intake.commentRequest              own  team team       -    -     -         -        - getRequest
@@ -46,8 +46,9 @@ intake.cancelRequest               own  team team       -    -     -         -  
 intake.closeRequest                  -     - team       -    -     -         -        - getRequest
 intake.registerSource                -     -    -       -    -   all         -        - -
 intake.listSources                   -     -    -     all    -   all         -      all -
+intake.getSource                     -     -    -     all    -   all         -      all -
 dispatch.getWorkOrder                -  team team     all    -   all         -        - -
-dispatch.getTeamQueue                -  team team     all    -   all         -        - -
+dispatch.getTeamQueue                -  team team     all  all   all         -        - -
 dispatch.getAgentLoad                -  held team     all    -   all         -        - -
 dispatch.acceptWorkOrder             -  team team       -    -     -         -        - getWorkOrder
 dispatch.startWorkOrder              -  held team       -    -     -         -        - getWorkOrder
@@ -77,9 +78,9 @@ quality.listControlFindings          -     - team     all  all   all         -  
 quality.listNonconformities          -     - team     all  all   all         -        - -
 quality.getNonconformity             -     - team     all  all   all         -        - -
 quality.getRequestLinks              -  team team     all    -   all         -        - -
-risk.listRisks                       -   own  own     all  all     -         -        - -
-risk.registerRisk                    -   all  all       -  all     -         -        - -
-risk.getRisk                         -   own  own     all  all     -         -        - -
+risk.listRisks                       -   own team     all  all     -         -        - -
+risk.registerRisk                    -   all  all       -  all     -       all        - -
+risk.getRisk                         -   own team     all  all     -         -        - -
 risk.getRiskHeatMap                  -     -    -     all  all     -         -        - -
 risk.getRiskEvidence                 -     -    -     all  all     -         -        - getRisk
 risk.assessRisk                      -     -    -       -  all     -         -        - getRisk
@@ -105,6 +106,7 @@ AUDIENCES = {
     "agent": {"customer", "staff"},
     "lead": {"customer", "staff"},
     "admin": {"customer", "staff"},
+    "risk-manager": {"customer", "staff"},
     "auditor": {"customer", "staff", "restricted"},
 }
 """The facts in the timeline of a request that a role reads, where it reads the request."""
@@ -115,6 +117,7 @@ _COVERED: dict[str, frozenset[Relation]] = {
     "org": frozenset({"own", "same"}),
     "own": frozenset({"own"}),
     "held": frozenset({"own"}),
+    "linked": frozenset({"own"}),
     "-": frozenset(),
 }
 

@@ -114,6 +114,7 @@ def test_what_cannot_be_a_fact_is_quarantined_with_its_reason(platform: Stage) -
         "invalid-data": event("q3", data=data | {"title": {"deep": ["x"]}}),
         "sealed-text": event("q4", data=data | {"title": {"key": "k", "ciphertext": "c2VhbGVk"}}),
         "not-publishable": event("q5", "source.registered.v1", data=registration),
+        "type-not-allowed": event("q7", "request.closed.v1", data={"basis": "observed"}),
     }
     found = results(publish(everybody, "intake", list(quarantined.values())))
     assert dict(zip(quarantined, found, strict=True)) == {
@@ -124,7 +125,6 @@ def test_what_cannot_be_a_fact_is_quarantined_with_its_reason(platform: Stage) -
         ("quarantined", "invalid-data")
     ]
     later = {
-        "type-not-allowed": event("q7", "request.closed.v1", data={"basis": "observed"}),
         "wrong-publisher": event("q8", source=OBSERVED),
     }
     found = results(publish(everybody, "intake", list(later.values())))

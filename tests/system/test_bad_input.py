@@ -183,7 +183,8 @@ def test_no_query_breaks_a_list(platform: Stage) -> None:
 def test_foreign_ids_in_a_path_are_not_found(platform: Stage) -> None:
     everybody = platform.everybody
     creating = {"createTeam", "registerAgent", "registerSource", "retryParkedCase",
-                "discardParkedCase", "getTeamQueue", "grantSkill"}  # fmt: skip
+                "discardParkedCase", "getTeamQueue", "grantSkill",
+                "getSource"}  # fmt: skip  # what registerSource is asked for beside it is there
     cases = [
         (operation, parameter["name"], bad)
         for operation in platform.operations

@@ -188,6 +188,19 @@ def test_a_reading_command_prints_one_document(platform: Running, words: tuple[s
     assert done.err == ""
 
 
+def test_a_case_that_nobody_knows_is_said_with_status_1(platform: Running) -> None:
+    for words in (("events", "--case", "REQ9999999"), ("events", "--case", "x", "-o", "json")):
+        answer = platform.command.run(*words)
+        assert (answer.status, answer.out) == (1, "")
+        assert f"no request this number: {words[2]}" in answer.err
+    answer = platform.command.run("events", "--type", "casebook.nothing.v1")
+    assert (answer.status, answer.out) == (0, "")
+    assert "no event matches" in answer.err
+    answer = platform.command.run("kpi", "--as-of", "yesterday")
+    assert answer.status == 1
+    assert "/as_of not-a-moment (expected: an RFC 3339 timestamp with a zone" in answer.err
+
+
 def test_a_command_starts_a_platform_for_its_own_duration(command: CommandLine) -> None:
     for words in (("kpi",), ("verify",)):
         assert command.json(*words)

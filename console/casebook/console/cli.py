@@ -145,7 +145,7 @@ def kpi(
 
 @app.command()
 def events(
-    case: Annotated[str | None, typer.Option(help="Only one case, by its key.")] = None,
+    case: Annotated[str | None, typer.Option(help="Only one case: its key, or REQ0000001.")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only one event type.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     url: Url = None,
@@ -155,7 +155,12 @@ def events(
     from casebook.console.events import event_lines, fetch_events  # noqa: PLC0415
 
     found = run(fetch_events(State.home, url, case=case, type_=type_, limit=limit))
-    typer.echo(json.dumps(found) if output == "json" else event_lines(found))
+    if output == "json":
+        typer.echo(json.dumps(found))
+    elif found:
+        typer.echo(event_lines(found))
+    else:
+        say("no event matches")
 
 
 @app.command()

@@ -228,15 +228,18 @@ def _failure(response: httpx.Response) -> ApiError:
     if not isinstance(problem, dict):
         problem = {}
     detail = str(problem.get("detail") or response.reason_phrase or "the call failed")
-    fields = [
-        f"{error.get('pointer')} {error.get('code')}"
-        for error in problem.get("errors") or ()
-        if isinstance(error, dict)
-    ]
+    fields = [_field(error) for error in problem.get("errors") or () if isinstance(error, dict)]
     if fields:
         detail = f"{detail}: {', '.join(fields)}"
     code = str(problem.get("code") or "no-problem-given")
     return ApiError(response.status_code, code, detail[:DETAIL_LENGTH_MAX], problem)
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    """Return where a field is, what is wrong with it, and what is expected there."""
+    expected = error.get("expected")
+    wanted = "" if expected is None else f" (expected: {expected})"
+    return f"{error.get('pointer')} {error.get('code')}{wanted}"
 
 
 def _retry_after(response: httpx.Response) -> float:

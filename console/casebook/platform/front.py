@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from casebook.console.app import NAME
 from casebook.console.gateway import service_of
 from casebook.console.page import start_page
 from casebook.kit import metrics
+from casebook.kit.http_context import RequestContext, respond
 from casebook.kit.problems import Problem
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -23,24 +25,33 @@ class Front:
 
     def __init__(self, apps: Mapping[str, FastAPI]) -> None:
         self._apps = apps
+        self._own = RequestContext(self._answer, service=NAME)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its service, or answer it."""
         if scope["type"] != "http":
             return
-        if not _is_local(scope):
-            await Problem(421, "unknown-host", "this platform answers on loopback only").response()(
-                scope, receive, send
-            )
-            return
-        service = service_of(scope["path"])
-        app: ASGIApp = await self._own(scope) if service is None else self._apps[service]
+        service = service_of(scope["path"]) if _is_local(scope) else None
+        app: ASGIApp = self._own if service is None else self._apps[service]
         await app(scope, receive, send)
 
-    async def _own(self, scope: Scope) -> Response:
-        """Answer what belongs to the process as a whole."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is for no service, with a trace id and in the log, like services do."""
+        try:
+            answer: ASGIApp = await self._response(scope)
+        except Problem as problem:
+            answer = respond(problem, scope)
+        await answer(scope, receive, send)
+
+    async def _response(self, scope: Scope) -> Response:
+        """Answer what belongs to the process as a whole.
+
+        :raises Problem: 421 for a name of another host, 404, 405.
+        """
+        if not _is_local(scope):
+            raise Problem(421, "unknown-host", "this platform answers on loopback only")
         if scope["method"] not in {"GET", "HEAD"}:
-            return Problem(405).response()
+            raise Problem(405, headers={"Allow": "GET, HEAD"})
         match scope["path"]:
             case "/":
                 return start_page()
@@ -53,7 +64,7 @@ class Front:
                     await app.state.runtime.observer.observe()
                 return PlainTextResponse(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
             case _:
-                return Problem(404).response()
+                raise Problem(404)
 
     async def _readiness(self) -> Response:
         """Ask all five services."""

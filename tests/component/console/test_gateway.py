@@ -276,4 +276,5 @@ async def test_the_console_answers_for_itself(console: Console) -> None:
         answer = await console.client.request(method, path)
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["trace_id"] == answer.headers["casebook-trace-id"]
     assert console.upstream.asked[-1]["path"] == "/intake/v1/requests"

@@ -51,6 +51,32 @@ async def test_a_key_is_required(desk: Desk, requester: Headers) -> None:
     assert problem(response) == (400, "idempotency-key-required")
 
 
+async def test_an_unknown_parameter_has_one_code_everywhere(desk: Desk, admin: Headers) -> None:
+    request = await desk.submitted(desk.person("asks", "requester"))
+    for path in ("/requests", f"/requests/{request['id']}", "/sources", "/events"):
+        refused = await desk.read(path, admin, nonsense=1)
+        assert problem(refused) == (422, "unknown-parameter"), path
+        assert "nonsense" not in refused.text
+    assert "as_of" in (await desk.read(f"/requests/{request['id']}", admin, x=1)).json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "hint"), [("yesterday", False), ("2099-01-01T00:00:00+08:00", True)]
+)
+async def test_what_is_no_moment_is_told_what_is_one(
+    desk: Desk, admin: Headers, moment: str, hint: bool
+) -> None:
+    request = await desk.submitted(desk.person("asks", "requester"))
+    refused = await desk.client.get(
+        f"/intake/v1/requests/{request['id']}?as_of={moment}", headers=admin
+    )
+    assert problem(refused) == (422, "invalid-request")
+    [error] = refused.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/as_of", "not-a-moment")
+    assert error["expected"].startswith("an RFC 3339 timestamp with a zone")
+    assert ("%2B" in error["expected"]) == hint
+
+
 async def test_a_token_is_required(desk: Desk) -> None:
     for path in ("/requests", f"/requests/{uuid4()}", "/sources"):
         assert problem(await desk.read(path, {}))[0] == 401

@@ -4,6 +4,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from casebook.events.definitions import BREACH_RATE_RULE
+from casebook.events.risk import RiskCandidateRaised
+from casebook.events.service_level import ServiceLevelTargetBreached
 from casebook.events.work_order import WorkOrderAssignedToTeam
 from casebook.events.workforce import AgentRegistered
 from casebook.intake.api import statements
@@ -117,6 +120,40 @@ async def test_an_agent_who_asked_for_something_reads_it_as_a_customer(
     assert audiences == {"customer"}
 
 
+async def test_a_risk_manager_reads_what_is_evidence_of_a_risk(
+    desk: Desk, requester: Headers
+) -> None:
+    manager = desk.person("zhao.min", "risk-manager")
+    request, other = await desk.submitted(requester), await desk.submitted(requester)
+    path = f"/requests/{request['id']}"
+    now = desk.clock.now()
+    breach = ServiceLevelTargetBreached(
+        clock="resolution", priority=4, target_seconds=60, due_at=now, fired_at=now
+    )
+    for each in (request, other):
+        await desk.happened(f"service-level/{each['id']}", breach)
+    assert problem(await desk.read(path, manager)) == (404, "not-found")
+    assert (await desk.read("/requests", manager)).json()["items"] == []
+    async with desk.runtime.database.background() as connection:
+        fact = await connection.fetchval(
+            "SELECT id FROM timeline WHERE request = $1 AND type = $2", request["id"], breach.type
+        )
+    candidate = RiskCandidateRaised(
+        rule=BREACH_RATE_RULE.reference, category="service-level", service="mail",
+        window_start=now - timedelta(days=28), window_end=now, measured=20, evidence=(fact,),
+        lower_bound_millionths=200_000, tolerance_millionths=100_000,
+    )  # fmt: skip
+    await desk.happened(f"risk/{uuid4()}", candidate)
+    assert [item["id"] for item in (await desk.read("/requests", manager)).json()["items"]] == [
+        request["id"]
+    ]
+    assert (await desk.read(path, manager)).status_code == 200
+    assert breach.type.split(".")[2] in (await desk.read(f"{path}/timeline", manager)).text
+    assert problem(await desk.read(f"/requests/{other['id']}", manager)) == (404, "not-found")
+    comment = await desk.send("POST", f"{path}/comments", manager, {"body": "a"})
+    assert problem(comment) == (403, "forbidden")
+
+
 async def test_a_list_is_filtered_and_in_pages(desk: Desk, requester: Headers) -> None:
     kinds = ["incident", "question", "incident", "complaint", "incident"]
     numbers = [(await desk.submitted(requester, kind=kind))["number"] for kind in kinds]
@@ -156,6 +193,17 @@ async def test_foreign_rows_never_push_ones_own_from_the_page(
     assert {item["number"] for item in page["items"]} <= mine
     assert len(page["items"]) == 25
     assert page["next_cursor"] is not None
+
+
+def test_the_scope_of_a_publisher_and_of_a_risk_manager_is_in_the_statement() -> None:
+    def where(role: str) -> str:
+        who = Principal("monitor", frozenset({role}), sources=frozenset({"shop"}))
+        scope = POLICY.predicate(who, "request.read", statements.ACCESS)
+        sql, _ = compiled(statements.requests(scope, filters={}, team=None, after=None, limit=25))
+        return sql.partition("WHERE")[2].partition("ORDER BY")[0]
+
+    assert "request_sources.source IN" in where("publisher")
+    assert "risk_evidence" in where("risk-manager")
 
 
 def test_the_scope_is_in_the_statement() -> None:

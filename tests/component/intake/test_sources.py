@@ -25,10 +25,30 @@ async def test_an_admin_registers_a_source_once(desk: Desk, admin: Headers) -> N
     assert first.json()["source"] == "uci498"
     again = await desk.send("PUT", "/sources/uci498", admin, SOURCE | {"source": "uci498"})
     assert again.headers["ETag"] == first.headers["ETag"] == '"1"'
-    changed = await desk.send("PUT", "/sources/uci498", admin, SOURCE | {"publisher": "other"})
+    other = SOURCE | {"publisher": "other"}
+    changed = await desk.send("PUT", "/sources/uci498", admin, other, match='"1"')
     assert changed.headers["ETag"] == '"2"'
     listed = await desk.read("/sources", admin)
     assert [(each["source"], each["publisher"]) for each in listed.json()] == [("uci498", "other")]
+
+
+async def test_a_registration_is_replaced_by_who_has_seen_it(desk: Desk, admin: Headers) -> None:
+    path, other = "/sources/uci498", SOURCE | {"publisher": "other"}
+    unknown = await desk.send("PUT", path, admin, SOURCE, match='"1"')
+    assert problem(unknown) == (412, "version-mismatch"), "what was seen is gone"
+    await desk.send("PUT", path, admin, SOURCE)
+    assert problem(await desk.send("PUT", path, admin, other)) == (428, "if-match-required")
+    read = await desk.read(path, admin)
+    assert (read.headers["ETag"], read.json()["publisher"]) == ('"1"', "importer")
+    assert read.headers["Casebook-Version"] == "definition/source/uci498@1"
+    first = await desk.send("PUT", path, admin, other, match=read.headers["ETag"])
+    assert (first.status_code, first.json()["version"]) == (200, 2)
+    second = SOURCE | {"publisher": "third"}
+    stale = await desk.send("PUT", path, admin, second, match=read.headers["ETag"])
+    assert problem(stale) == (412, "version-mismatch")
+    assert (await desk.send("PUT", path, admin, other)).headers["ETag"] == '"2"', "no change"
+    assert (await desk.read("/sources", admin)).json()[0]["version"] == 2
+    assert problem(await desk.read("/sources/none", admin)) == (404, "not-found")
 
 
 async def test_nobody_else_registers_or_sees_sources(
@@ -39,7 +59,8 @@ async def test_nobody_else_registers_or_sees_sources(
         response = await desk.send("PUT", "/sources/uci498", who, SOURCE)
         assert problem(response) == (403, "forbidden")
     assert len((await desk.read("/sources", auditor)).json()) == 1
-    assert problem(await desk.read("/sources", requester)) == (403, "forbidden")
+    for path in ("/sources", "/sources/uci498"):
+        assert problem(await desk.read(path, requester)) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(

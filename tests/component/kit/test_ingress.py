@@ -154,7 +154,7 @@ async def test_what_a_live_source_may_not_say_is_skipped_and_later_ones_go_on(
     bench: Bench, runtime: Runtime
 ) -> None:
     await register(runtime, mode="live", organisation="甲")
-    await feed(
+    results = await feed(
         runtime,
         event("S", submitted(organisation="乙"), 1),
         event("S", submitted(), 2),
@@ -165,6 +165,7 @@ async def test_what_a_live_source_may_not_say_is_skipped_and_later_ones_go_on(
         event("S", {}, 7, type_="casebook.parcel.sent.v1"),
         event("S", RequestCommented(body="还在"), 8),
     )
+    assert outcomes(results)[4:7] == ["type-not-allowed", "invalid-data", "unknown-type"]
     await promoted(bench, runtime)
     log = await log_of(bench, "S")
     assert [fact["sourcesequence"] for fact in log] == list(range(1, 9))

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from casebook.events.ingress import Published
-from casebook.events.request import IngressSkipped, RequestClosed, RequestCommented
+from casebook.events.request import (
+    IngressSkipped,
+    RequestCancelled,
+    RequestClosed,
+    RequestCommented,
+    RequestSubmitted,
+)
 from casebook.kit.runtime import Runtime
 from tests.support.pump import (
     discarded,
@@ -26,6 +32,8 @@ from tests.support.toy import intake, submitted
 
 FIRST = event("S", submitted(), 1)
 SECOND, THIRD = (event("S", RequestCommented(body="x"), place) for place in (2, 3))
+CANCELLED = event("S", RequestCancelled(), 2)
+TYPES = tuple(e.type for e in (RequestSubmitted, RequestCommented, RequestCancelled))
 BROKEN = replace(SECOND, data={"wrong": 1})
 LIMIT_SECONDS = 0.4
 
@@ -78,6 +86,45 @@ async def test_a_refusal_at_the_door_takes_no_id_from_another_publisher(
     assert outcomes(await feed(runtime, real)) == ["accepted"]
     await until(lambda: _is_logged(bench, 1), [runtime])
     assert [fact["type"] for fact in await log_of(bench, "S")] == [submitted().type]
+
+
+async def test_a_type_that_a_known_source_may_not_say_is_refused_at_the_door(
+    bench: Bench, runtime: Runtime
+) -> None:
+    [refused, taken] = await feed(runtime, CANCELLED, FIRST)
+    assert (refused.outcome, refused.code) == ("quarantined", "type-not-allowed")
+    assert refused.detail == "the source is not registered for this type"
+    assert taken.outcome == "accepted"
+    assert outcomes(await feed(runtime, CANCELLED)) == ["type-not-allowed"], "sent again"
+    await feed(runtime, THIRD)
+    await told(bench, runtime, (1, "-"), (2, "type-not-allowed"), (3, "-"))
+    assert await quarantined(bench) == [("type-not-allowed", CANCELLED.id)]
+    await register(runtime, types=TYPES)
+    assert await retried(runtime, row_id(CANCELLED)) == "accepted"
+    await told(bench, runtime, (1, "-"), (2, "type-not-allowed"), (3, "-"), (2, "-"))
+    assert await quarantined(bench) == []
+
+
+async def test_what_is_allowed_while_its_place_is_kept_takes_the_place(
+    bench: Bench, runtime: Runtime
+) -> None:
+    assert outcomes(await feed(runtime, CANCELLED)) == ["type-not-allowed"]
+    await register(runtime, types=TYPES)
+    assert await retried(runtime, row_id(CANCELLED)) == "accepted"
+    assert await inbox_size(bench) == 1
+    await feed(runtime, FIRST, THIRD)
+    await told(bench, runtime, (1, "-"), (2, "-"), (3, "-"))
+    assert await quarantined(bench) == []
+
+
+async def test_of_an_unknown_source_and_a_foreign_one_the_promoter_judges(bench: Bench) -> None:
+    async with bench.running(intake()) as runtime:
+        alone = replace(CANCELLED, sourcesequence=None)
+        assert outcomes(await feed(runtime, alone)) == ["accepted"]
+        await register(runtime)
+        await held(bench, runtime, "type-not-allowed")
+        assert outcomes(await feed(runtime, alone, publisher="mallory")) == ["accepted"]
+        await held(bench, runtime, "type-not-allowed", "wrong-publisher")
 
 
 async def test_what_waited_too_long_takes_no_id_from_another_publisher(bench: Bench) -> None:

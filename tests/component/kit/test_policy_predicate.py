@@ -5,7 +5,7 @@ from itertools import combinations, product
 from typing import get_args
 
 import asyncpg
-from sqlalchemy import Column, Integer, MetaData, Table, Text, select
+from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, select
 
 from casebook.kit.database import compiled, fetch
 from casebook.kit.decider import Access
@@ -13,7 +13,7 @@ from casebook.kit.identity import Principal
 from casebook.kit.policy import AccessColumns, Operation, Policy, Scope
 from tests.support.postgres import fresh_database, postgres_for_tests
 
-ROLES = ("requester", "agent", "lead", "auditor", "risk-manager", "admin", "publisher")
+ROLES = ("requester", "agent", "lead", "auditor", "risk-manager", "admin", "publisher", "operator")
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 POLICY = Policy(Operation("read", dict(zip(ROLES, SCOPES, strict=True))))
 CASES = [
@@ -24,6 +24,7 @@ CASES = [
         ("mail", "net", None),
         ("ann", None),
         ("crm", "erp", None),
+        (True, False),
     )
 ]
 ROLE_SETS = [roles for size in (0, 1, 2) for roles in combinations(ROLES, size)]
@@ -39,10 +40,12 @@ TABLE = Table(
     MetaData(),
     Column("id", Integer, primary_key=True),
     *(Column(name, Text) for name in ("requester", "organisation", "team", "assignee", "source")),
+    Column("linked", Boolean),
 )
 COLUMNS = AccessColumns(
-    TABLE.c.requester, TABLE.c.organisation, TABLE.c.team, TABLE.c.assignee, TABLE.c.source
-)
+    TABLE.c.requester, TABLE.c.organisation, TABLE.c.team, TABLE.c.assignee, TABLE.c.source,
+    TABLE.c.linked,
+)  # fmt: skip
 
 
 async def test_the_predicate_keeps_what_the_guard_allows() -> None:
@@ -51,7 +54,7 @@ async def test_the_predicate_keeps_what_the_guard_allows() -> None:
         try:
             await connection.execute(
                 "CREATE TABLE places (id int PRIMARY KEY, requester text, organisation text,"
-                " team text, assignee text, source text)"
+                " team text, assignee text, source text, linked boolean)"
             )
             await connection.copy_records_to_table(
                 "places",

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from casebook.events.workforce import AgentRegistered, AgentTeamChanged
 from tests.support.crowd import SOME_ID, multiply
 from tests.support.running_service import Headers, Json, RunningService, problem
 
@@ -221,7 +222,42 @@ async def test_a_thousand_risks_of_others_do_not_hide_ones_own(
     assert await listed(agent) == [mine]
 
 
-@pytest.mark.parametrize("role", ["requester", "admin", "operator", "publisher"])
+async def test_a_lead_sees_the_risks_that_their_team_answers_for(
+    risk: RunningService, manager: Headers, agent: Headers
+) -> None:
+    for person, team in (("he.jun", "mail"), ("li.na", "mail"), ("hu.bo", "network")):
+        member = AgentRegistered(agent=person, team=team, capacity=5)
+        await risk.happened(f"agent/{person}", member, key=person)
+    lead, other = risk.person("he.jun", "lead"), risk.person("hu.bo", "lead")
+    path = await registered(risk, manager, owner="li.na")
+    mine = await registered(risk, lead, owner="hu.bo")
+
+    async def listed(who: Headers) -> list[str]:
+        items = (await risk.read(RISKS, who)).json()["items"]
+        return [f"{RISKS}/{item['id']}" for item in items]
+
+    assert await listed(lead) == [mine, path], "what they reported, and what is their team's"
+    assert await listed(other) == [mine]
+    assert await listed(agent) == [], "an agent sees their own only"
+    assert (await risk.read(path, lead)).status_code == 200
+    assert problem(await risk.read(path, other))[0] == 404
+    for who, status in ((lead, 403), (other, 403)):
+        answer = await risk.send("POST", f"{path}/assessments", who, ASSESSMENT, match='"1"')
+        assert problem(answer)[0] == status
+    moved = AgentTeamChanged(team="network")
+    await risk.happened("agent/li.na", moved, key="li.na")
+    assert (await listed(lead), await listed(other)) == ([mine], [mine, path])
+    assert problem(await risk.read(path, lead))[0] == 404
+
+
+async def test_a_publisher_reports_a_risk_and_reads_none(risk: RunningService) -> None:
+    publisher = risk.person("monitor", "publisher", source="monitor")
+    path = await registered(risk, publisher)
+    for each in (RISKS, path, f"{path}/evidence", f"{RISKS}/heatmap"):
+        assert problem(await risk.read(each, publisher))[0] == 403
+
+
+@pytest.mark.parametrize("role", ["requester", "admin", "operator"])
 async def test_others_have_no_part_in_the_register(
     risk: RunningService, manager: Headers, role: str
 ) -> None:

@@ -66,6 +66,8 @@ class FakePlatform:
             if isinstance(failure, Exception):
                 raise failure
             return failure
+        if method == "PUT" and self.source is not None and "if-match" not in headers:
+            return 428, {"code": "if-match-required", "detail": "send If-Match"}
         if method == "PUT":
             return self._register(body)
         if method == "GET" and rest == ["sources"]:
@@ -77,7 +79,7 @@ class FakePlatform:
 
     def _sources(self) -> Answer:
         """List the registered sources."""
-        return 200, [] if self.source is None else [self.source]
+        return 200, [] if self.source is None else [self.source | {"version": 1}]
 
     def _register(self, body: bytes) -> Answer:
         """Let a source publish."""

@@ -67,6 +67,18 @@ async def test_a_command_has_one_key_however_often_it_is_sent(waits: list[float]
     assert len(waits) == 2
 
 
+async def test_a_refusal_says_which_field_and_what_is_expected_there() -> None:
+    errors = [
+        {"in": "query", "pointer": "/as_of", "code": "not-a-moment", "expected": "a timestamp"},
+        {"in": "query", "pointer": "/limit", "code": "int-parsing"},
+    ]
+    client, _ = talking_to(problem(422, "invalid-request", errors=errors))
+    with pytest.raises(ApiError) as refused:
+        await client.get("/a")
+    told = "why: /as_of not-a-moment (expected: a timestamp), /limit int-parsing"
+    assert str(refused.value) == f"{told} (422 invalid-request)"
+
+
 async def test_events_need_no_key() -> None:
     client, seen = talking_to(httpx.Response(202, json={}))
     await client.publish("intake", b"[]")

@@ -45,6 +45,13 @@ def test_an_admin_arranges_and_an_auditor_looks(access: Access) -> None:
     assert allowed("auditor", access) == READING
 
 
-@pytest.mark.parametrize("role", sorted(ROLES - {"agent", "lead", "admin", "auditor"}))
+def test_a_risk_manager_sees_what_lies_with_every_team() -> None:
+    for access in (MINE, TEAMS, FOREIGN):
+        assert allowed("risk-manager", access) == {"queue.read"}
+
+
+@pytest.mark.parametrize(
+    "role", sorted(ROLES - {"agent", "lead", "admin", "auditor", "risk-manager"})
+)
 def test_nobody_else_has_a_part_in_it(role: str) -> None:
     assert allowed(role, MINE) == set()

@@ -68,6 +68,21 @@ def test_a_moment_is_a_timestamp_of_this_century_with_an_offset(value: object) -
         MOMENTS.validate_python(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [("yesterday", False), ("ThisEvening", False), ("2016-02-29T01:16:00", False), (0, False),
+     ("2016-02-29T01:16:00 08:00", True), ("2016-02-29t01:16:00.5 0800", True)],
+)  # fmt: skip
+def test_what_is_no_moment_is_told_what_is_one(value: object, hint: bool) -> None:
+    with pytest.raises(ValidationError) as refused:
+        MOMENTS.validate_python(value)
+    [error] = refused.value.errors()
+    assert error["type"] == "not_a_moment"
+    expected = error.get("ctx", {})["expected"]
+    assert expected.startswith("an RFC 3339 timestamp with a zone, such as")
+    assert ("%2B" in expected) == hint
+
+
 def test_a_moment_is_kept() -> None:
     announced = RequestClosureAnnounced.closed({"closes_at": "2026-03-07T11:41:07.25+08:00"})
     assert RequestClosureAnnounced.tolerant(announced.payload()) == announced

@@ -81,6 +81,19 @@ def test_an_auditor_reads_everything() -> None:
     assert allowed("auditor", "qian.yu", FOREIGN) == reading
 
 
+def test_a_risk_manager_reads_what_is_evidence_of_a_risk_and_a_publisher_what_they_told() -> None:
+    manager = Principal("zhao.min", frozenset({"risk-manager"}))
+    publisher = Principal("monitor", frozenset({"publisher"}), sources=frozenset({"shop"}))
+    for access, who, expected in (
+        (FOREIGN, manager, set[str]()),
+        (Access(linked=True), manager, {"request.read", "request.read-staff"}),
+        (Access(source="shop", linked=True), publisher, {"request.read"}),
+        (Access(source="other", linked=True), publisher, set[str]()),
+        (FOREIGN, publisher, set[str]()),
+    ):
+        assert {name for name in POLICY.operations if POLICY.allows(who, name, access)} == expected
+
+
 def test_only_an_admin_registers_sources() -> None:
     holders = {role for role in ROLES if "source.register" in allowed(role, "admin", OWN)}
     assert holders == {"admin"}

@@ -8,8 +8,9 @@ READ = Operation("request.read", {"requester": "organisation", "agent": "team", 
 CONFIRM = Operation("request.confirm", {"requester": "own"}, visible="request.read")
 START = Operation("work-order.start", {"agent": "assigned", "lead": "team"})
 KPI = Operation("kpi.personal", {"agent": "self"})
+SEVERAL = Operation("risk.read", {"lead": ("own", "team"), "risk-manager": "linked"})
 LOCKED = Operation("request.erase")
-POLICY = Policy(READ, CONFIRM, START, KPI, LOCKED)
+POLICY = Policy(READ, CONFIRM, START, KPI, SEVERAL, LOCKED)
 
 ANN = Principal("ann", frozenset({"requester"}), organisation="acme")
 BEN = Principal("ben", frozenset({"agent"}), teams=frozenset({"mail"}))
@@ -34,6 +35,12 @@ UNKNOWN = Access()
         (BEN, "request.confirm", set[Access]()),
         (BOTH, "request.read", {OWN, COLLEAGUES}),
         (BOTH, "work-order.start", {OWN}),
+        (Principal("ann", frozenset({"lead"})), "risk.read", {OWN}),
+        (
+            Principal("sam", frozenset({"lead"}), teams=frozenset({"mail"})),
+            "risk.read",
+            {OWN, COLLEAGUES, FOREIGN},
+        ),
         (NOBODY, "request.read", set[Access]()),
         (Principal("x", frozenset({"admin"})), "request.read", {OWN, COLLEAGUES, FOREIGN, UNKNOWN}),
         (Principal("x", frozenset({"admin"})), "request.erase", set[Access]()),
@@ -70,10 +77,11 @@ def test_who_could_do_it_at_all() -> None:
     [
         (READ, READ),
         (Operation("a", {"root": "all"}),),
+        (Operation("a", {"agent": ("own", "everything")}),),  # pyright: ignore[reportArgumentType]
         (Operation("a", {"agent": "everything"}),),  # pyright: ignore[reportArgumentType]
         (Operation("a", {"agent": "all"}, visible="b"),),
     ],
-    ids=["twice", "unknown role", "unknown scope", "unknown operation"],
+    ids=["twice", "unknown role", "unknown scopes", "unknown scope", "unknown operation"],
 )
 def test_a_table_that_names_what_does_not_exist_is_refused(
     operations: tuple[Operation, ...],

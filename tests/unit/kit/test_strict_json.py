@@ -38,6 +38,24 @@ def test_a_problem_never_repeats_the_input() -> None:
         assert refusal.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "line 1, column 1"),
+        ('{"a": 1', "line 1, column 8"),
+        ('{"a": 1,\n "b": }', "line 2, column 7"),
+        ('["请求",\n\n x]', "line 3, column 2"),
+        ('{"NaN": "\\"NaN",\n "b": [1, NaN, NaN]}', "line 2, column 11"),
+        ("[-Infinity]", "line 1, column 2"),
+    ],
+)
+def test_malformed_json_is_told_where_it_stops_being_json(text: str, place: str) -> None:
+    with pytest.raises(BadBody) as refusal:
+        loads(text.encode())
+    assert refusal.value.code == "malformed-json"
+    assert refusal.value.detail == f"the body is not valid JSON: {place}"
+
+
 def test_five_mebibytes_of_events_are_read_quickly() -> None:
     event = {"id": "1", "title": "请求标题", "data": {"a": 1.5, "b": None, "c": ["x", "y"]}}
     body = json.dumps([event] * (BODY_BYTES // 90), ensure_ascii=False).encode()

@@ -237,6 +237,7 @@ class _Importer:
         try:
             sources = await self._client.get("/intake/v1/sources")
             known = next((one for one in sources if one["source"] == self._source), None)
+            seen = None if known is None else f'"{known.pop("version")}"'
             if known is None:
                 known = {"types": [], "mode": "observed", "publisher": publisher}
             if (known["mode"], known["publisher"]) != ("observed", publisher):
@@ -247,7 +248,7 @@ class _Importer:
             if not set(TYPES) <= set(known["types"]):
                 wanted = known | {"types": sorted({*TYPES, *known["types"]})}
                 path = f"/intake/v1/sources/{quote(self._source, safe='')}"
-                await self._client.put(path, wanted | {"source": self._source})
+                await self._client.put(path, wanted | {"source": self._source}, if_match=seen)
         except ApiError as error:
             if error.status != 403:  # noqa: PLR2004 - forbidden
                 raise

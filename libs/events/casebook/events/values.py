@@ -15,11 +15,13 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -32,6 +34,11 @@ COUNT_MAX = 2**53 - 1
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """Every moment is from ``EARLIEST`` on and before ``LATEST``."""
+
+MOMENT_EXPECTED = "an RFC 3339 timestamp with a zone, such as 2016-03-31T00:00:00Z"
+PLUS_EXPECTED = "; in an address, + is written %2B"
+_PLUS_LOST = re.compile(r"[Tt][0-9:.]+ [0-9]{2}:?[0-9]{2}$")
+"""An offset whose plus sign an address has made a space."""
 
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(17)
@@ -68,11 +75,19 @@ Label = Annotated[str, Field(min_length=1, max_length=LABEL_LENGTH_MAX), AfterVa
 """One visible line of at most 200 characters: a name, a code, a foreign identifier."""
 
 
-def _textual(value: object) -> object:
-    """Return ``value`` unless it is a number, which could be seconds or milliseconds."""
+def _moment(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    """Return ``value`` as a moment; a number is none: it could be seconds or milliseconds.
+
+    :raises PydanticCustomError: ``not_a_moment``, which says what is expected.
+    """
     if isinstance(value, datetime) or (isinstance(value, str) and "T" in value.upper()):
-        return value
-    raise PydanticCustomError("not_a_moment", "a moment is an RFC 3339 timestamp")
+        try:
+            return parse(value)
+        except ValidationError:
+            pass  # the library's words change with its releases
+    lost = isinstance(value, str) and _PLUS_LOST.search(value) is not None
+    expected = {"expected": MOMENT_EXPECTED + (PLUS_EXPECTED if lost else "")}
+    raise PydanticCustomError("not_a_moment", "a moment is {expected}", expected)
 
 
 def _in_range(value: datetime) -> datetime:
@@ -90,7 +105,7 @@ Count = Annotated[int, Field(strict=True, ge=0, le=COUNT_MAX)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=10**10)]
 Millionths = Annotated[int, Field(strict=True, ge=0, le=10**6)]
 Flag = Annotated[bool, Field(strict=True)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_textual), AfterValidator(_in_range)]
+Moment = Annotated[AwareDatetime, WrapValidator(_moment), AfterValidator(_in_range)]
 
 
 class Sealed(BaseModel):

@@ -16,14 +16,15 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from casebook.kit import metrics
+from casebook.kit.belonging import access_of
 from casebook.kit.cases import load_case
-from casebook.kit.database import RACES, Connection
+from casebook.kit.database import RACES, REBUILDING, Connection
 from casebook.kit.decider import Access, Refused
 from casebook.kit.failpoints import reach
 from casebook.kit.idempotency import Idempotency
 from casebook.kit.identity import Principal
 from casebook.kit.ids import new_id
-from casebook.kit.problems import Problem
+from casebook.kit.problems import Problem, rebuilding
 from casebook.kit.store import Cause, Head, UnitOfWork
 from casebook.kit.tracing import current_traceparent
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Decide = Callable[[Any, datetime], list[Any]]
 Respond = Callable[[str, int, Any], "BaseModel | Mapping[str, Any] | None"]
+IF_MATCH = "if-match"
 RETRIES_MAX = 3
 ACT_SECONDS_MAX = 30
 
@@ -66,13 +68,15 @@ class Commands:
         respond: Respond | None = None,
         status: int = 200,
         creates: bool = False,
+        replaces: bool = False,
         conditional: bool = True,
         case_key: str | None = None,
         access: Access | None = None,
     ) -> Response:
         """Decide about one stream and answer with its new version.
 
-        ``creates`` allows a stream that does not exist yet and asks for no ``If-Match``;
+        ``creates`` allows a stream that does not exist yet and asks for no ``If-Match``; with
+        ``replaces`` it asks for one to change a stream that does exist;
         ``conditional`` is False for commands that do not depend on what was seen (comments).
         ``access`` says who a new case belongs to. ``case_key`` is the log key where it is not
         the last part of the stream's name.
@@ -85,13 +89,15 @@ class Commands:
             try:
                 return await self._attempt(
                     idempotency, stream, decide, respond, status,
-                    creates=creates, conditional=conditional,
+                    creates=creates, replaces=replaces, conditional=conditional,
                     case_key=case_key or stream.rpartition("/")[2], access=access,
                 )  # fmt: skip
             except asyncpg.LockNotAvailableError:
                 raise Problem(
                     503, "busy", "others are changing this; try again", headers={"Retry-After": "1"}
                 ) from None
+            except REBUILDING:
+                raise rebuilding("a read model is being made anew") from None
             except RACES:
                 if attempt == RETRIES_MAX:
                     raise Problem(
@@ -132,6 +138,7 @@ class Commands:
         status: int,
         *,
         creates: bool,
+        replaces: bool,
         conditional: bool,
         case_key: str,
         access: Access | None,
@@ -147,9 +154,9 @@ class Commands:
             await self._authorise(connection, head, head.case_key or case_key, access)
             if head.version == 0 and not creates:
                 raise Problem(404, "not-found", "there is no such resource, or you may not see it")
-            if conditional and not creates:
+            if (conditional and not creates) or (replaces and IF_MATCH in self.request.headers):
                 self._check_if_match(head.version)
-            await self._decide(work, head, decide, case_key)
+            await self._decide(work, head, decide, case_key, replaces=replaces)
             response = answer(head, respond, status)
             await idempotency.complete(connection, response)
         reach("after-commit")
@@ -157,11 +164,18 @@ class Commands:
         self.runtime.signals.applied.set()
         return response
 
-    async def _decide(self, work: UnitOfWork, head: Head, decide: Decide, case_key: str) -> None:
-        """Apply the rule and append what it decides."""
+    async def _decide(
+        self, work: UnitOfWork, head: Head, decide: Decide, case_key: str, *, replaces: bool
+    ) -> None:
+        """Apply the rule and append what it decides.
+
+        :raises Problem: 409 with the rule's code, 428 for a replacement of what was not seen.
+        """
         try:
             events: list[Event] = decide(head.state, self.now)
             if events:
+                if replaces and head.version:
+                    self._check_if_match(head.version)
                 cause = Cause(
                     actor=f"user:{self.principal.subject}",
                     traceparent=current_traceparent(),
@@ -179,13 +193,19 @@ class Commands:
 
         :raises Problem: 404 when it may not be seen, 403 when it may, but not changed so.
         """
+        policy = self.runtime.service.policy
         if given is not None and head.version == 0:
             access = given
         else:
-            family = self.runtime.store.family(head.stream)
-            case = await load_case(connection, case_key)
-            access = overlay(family.access(head.state), case.access())
-        verdict = self.runtime.service.policy.verdict(self.principal, self.operation, access)
+            access = await access_of(
+                self.runtime,
+                connection,
+                head.stream,
+                head.state,
+                await load_case(connection, case_key),
+                scopes=policy.scopes(self.principal, self.operation),
+            )
+        verdict = policy.verdict(self.principal, self.operation, access)
         if verdict != "allow":
             metrics.AUTHZ_DENIED.labels(self.runtime.service.name, self.operation).inc()
         if verdict == "forbid":
@@ -198,21 +218,11 @@ class Commands:
 
         :raises Problem: 428 when it is missing, 412 when the resource has changed since.
         """
-        condition = self.request.headers.get("if-match")
+        condition = self.request.headers.get(IF_MATCH)
         if condition is None:
             raise Problem(428, "if-match-required", "send If-Match with the ETag you have seen")
         if condition.strip() not in {f'"{version}"', "*"}:
             raise Problem(412, "version-mismatch", "the resource has changed; read it again")
-
-
-def overlay(own: Access, case: Access) -> Access:
-    """Return what a stream knows itself, completed by what the log says of its case."""
-    return Access(
-        own.requester or case.requester,
-        own.organisation or case.organisation,
-        own.team or case.team,
-        own.assignee or case.assignee,
-    )
 
 
 def answer(head: Head, respond: Respond | None, status: int) -> Response:

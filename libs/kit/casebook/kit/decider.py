@@ -42,6 +42,7 @@ class Access:
     team: str | None = None
     assignee: str | None = None
     source: str | None = None
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

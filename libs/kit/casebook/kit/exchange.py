@@ -67,17 +67,23 @@ def _refuse_unknown_parameters(request: Request) -> None:
     if not request.query_params:
         return
     route = request.scope.get("route")
-    known = _parameters(route.dependant) if isinstance(route, APIRoute) else None
-    if known is not None and not request.query_params.keys() <= known:
+    if not isinstance(route, APIRoute):
+        return
+    known = _parameters(route.dependant)
+    if not request.query_params.keys() <= known:
         raise Problem(422, "unknown-parameter", f"the query takes: {', '.join(sorted(known))}")
 
 
-def _parameters(dependant: Dependant) -> frozenset[str] | None:
-    """Return the names of a route's query parameters; ``None`` where a model checks them."""
+def _parameters(dependant: Dependant) -> frozenset[str]:
+    """Return the names of a route's query parameters, also of those that a model holds."""
     fields = list(dependant.query_params)
     for dependency in dependant.dependencies:
         fields += dependency.query_params
-    kinds = [field.field_info.annotation for field in fields]
-    if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
-        return None
-    return frozenset(field.alias for field in fields)
+    names: set[str] = set()
+    for field in fields:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names |= {one.alias or name for name, one in kind.model_fields.items()}
+        else:
+            names.add(field.alias)
+    return frozenset(names)

@@ -50,6 +50,10 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[
         case_key, time, data, digest, traceparent, actor, refusal)
 ON CONFLICT (id, publisher) DO NOTHING RETURNING id
 """
+_REGISTERED = """
+SELECT source, types FROM sources WHERE source = ANY($1::text[]) AND publisher = $2
+"""
+_TYPE_NOT_ALLOWED = ("type-not-allowed", "the source is not registered for this type")
 RELEASED_BY_SENDING_AGAIN = frozenset({"predecessor-missing", "unknown-source", "wrong-publisher"})
 
 
@@ -105,6 +109,7 @@ class Inbox:
         items = [self._prepare(event, publisher) for event in events]
         mine = [item for item in items if item.refusal != "not-the-owner"]
         await self._seal(connection, mine)
+        await self._refuse_types(connection, mine)
         known = await self._known(connection, mine)
         fresh: dict[UUID, _Item] = {}
         bad: list[Quarantined] = []
@@ -170,6 +175,23 @@ class Inbox:
                 sealed = {name: seal(key, item.fact_id, name, text) for name, text in plain.items()}
                 item.event = item.event.model_copy(update=sealed)
             item.data = orjson.dumps(item.event.payload()).decode()
+
+    async def _refuse_types(self, connection: Connection, items: Sequence[_Item]) -> None:
+        """Refuse what a source that is known already is not registered for.
+
+        Of an unknown source, and of one that others speak for, the promoter judges.
+        """
+        sound = [item for item in items if item.event is not None]
+        if not sound:
+            return
+        sources = sorted({item.published.source for item in sound})
+        rows = await connection.fetch(_REGISTERED, sources, sound[0].publisher)
+        allowed = {row[0]: row[1] for row in rows}
+        for item in sound:
+            types = allowed.get(item.published.source)
+            if types is not None and item.published.type not in types:
+                item.refusal, item.detail = _TYPE_NOT_ALLOWED
+                item.stream, item.data = f"ingress-{self._service}/{item.case_key}", ""
 
     async def _known(
         self, connection: Connection, items: Sequence[_Item]

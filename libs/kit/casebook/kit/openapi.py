@@ -24,6 +24,12 @@ _IF_MATCH: dict[str, Any] = {
     "schema": {"type": "string"},
     "description": 'The ETag you have seen, such as "3".',
 }
+IF_MATCH_TO_REPLACE: dict[str, Any] = _IF_MATCH | {
+    "required": False,
+    "description": "The ETag you have seen; needed to change what exists, not to create it.",
+}
+"""For ``parameters`` of a route that creates and replaces."""
+
 _MINIMUM_VERSION: dict[str, Any] = {
     "name": "Casebook-Min-Version",
     "in": "header",
@@ -87,4 +93,6 @@ def _headers(operation: dict[str, Any], route: APIRoute, method: str) -> list[di
     if route.path.endswith(("/events", "/keys")):
         return []
     # What can answer that If-Match is missing is what asks for it.
-    return [_IDEMPOTENCY_KEY, *([_IF_MATCH] if "428" in operation["responses"] else [])]
+    declared = {parameter["name"] for parameter in operation.get("parameters", [])}
+    asks = "428" in operation["responses"] and "If-Match" not in declared
+    return [_IDEMPOTENCY_KEY, *([_IF_MATCH] if asks else [])]

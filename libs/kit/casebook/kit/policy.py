@@ -8,27 +8,30 @@ two are compared over the whole product of scopes and cases by a test.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from sqlalchemy import ColumnElement, and_, false, or_, true
 
 from casebook.kit.decider import Access
 from casebook.kit.identity import ROLES, Principal
 
-Scope = Literal["all", "own", "organisation", "team", "assigned", "self", "sources"]
+Scope = Literal["all", "own", "organisation", "team", "assigned", "self", "sources", "linked"]
 """How far a role reaches.
 
 ``own``: what the person asked for; ``organisation``: that, and what colleagues asked for;
 ``team``: what lies with a team of theirs; ``assigned``: what lies with them; ``self``: records
 about them, whose row names the person as assignee; ``sources``: what a source published that
-their token names.
+their token names; ``linked``: what is evidence of a risk.
 """
+
+Grant: TypeAlias = Scope | tuple[Scope, ...]
+"""How far one role reaches; several scopes add up."""
 
 Verdict = Literal["allow", "forbid", "hide"]
 """``forbid`` is answered with 403, ``hide`` with 404 as if there were nothing."""
 
 SCOPES: frozenset[str] = frozenset(get_args(Scope))
-_NOTHING: Mapping[str, Scope] = MappingProxyType({})
+_NOTHING: Mapping[str, Grant] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,17 @@ class Operation:
     """
 
     name: str
-    grants: Mapping[str, Scope] = field(default_factory=lambda: _NOTHING)
+    grants: Mapping[str, Grant] = field(default_factory=lambda: _NOTHING)
     visible: str | None = None
 
     def scopes(self, principal: Principal) -> frozenset[Scope]:
         """Return how far the principal reaches; several roles add up."""
-        return frozenset(self.grants[role] for role in principal.roles if role in self.grants)
+        return frozenset(
+            scope
+            for role in principal.roles
+            if role in self.grants
+            for scope in _scopes(self.grants[role])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class AccessColumns:
     team: ColumnElement[Any] | None = None
     assignee: ColumnElement[Any] | None = None
     source: ColumnElement[Any] | None = None
+    linked: ColumnElement[bool] | None = None
 
 
 class Policy:
@@ -96,6 +105,15 @@ class Policy:
         row = self.operations.get(operation)
         return row is not None and bool(row.scopes(principal))
 
+    def scopes(self, principal: Principal, operation: str) -> frozenset[Scope]:
+        """Return the scopes that decide about an operation, and about seeing what it is on."""
+        row = self.operations.get(operation)
+        if row is None:
+            return frozenset()
+        seen_by = self.operations.get(row.visible or "")
+        seen = frozenset[Scope]() if seen_by is None else seen_by.scopes(principal)
+        return row.scopes(principal) | seen
+
     def predicate(
         self, principal: Principal, operation: str, columns: AccessColumns
     ) -> ColumnElement[bool]:
@@ -109,7 +127,8 @@ class Policy:
 
     def _check(self, operation: Operation) -> None:
         """Refuse a row that names what does not exist."""
-        unknown = (operation.grants.keys() - ROLES) | (set(operation.grants.values()) - SCOPES)
+        scopes = {scope for grant in operation.grants.values() for scope in _scopes(grant)}
+        unknown = (operation.grants.keys() - ROLES) | (scopes - SCOPES)
         if unknown:
             raise ValueError(f"{operation.name}: unknown {sorted(unknown)}")
         if operation.visible is not None and operation.visible not in self.operations:
@@ -122,11 +141,16 @@ def concerns(principal: Principal, access: Access) -> bool:
     return any(_reaches(scope, principal, access) for scope in scopes)
 
 
+def _scopes(grant: Grant) -> tuple[Scope, ...]:
+    """Return the scopes of a grant."""
+    return grant if isinstance(grant, tuple) else (grant,)
+
+
 def _reaches(scope: Scope, principal: Principal, access: Access) -> bool:
     """Say whether a scope of the principal covers the case."""
     match scope:
-        case "all":
-            return True
+        case "all" | "linked":
+            return scope == "all" or access.linked
         case "own":
             return access.requester == principal.subject
         case "organisation":
@@ -144,8 +168,8 @@ def _reaches(scope: Scope, principal: Principal, access: Access) -> bool:
 def _condition(scope: Scope, principal: Principal, columns: AccessColumns) -> ColumnElement[bool]:
     """Return the condition of a scope: :func:`_reaches` in SQL."""
     match scope:
-        case "all":
-            return true()
+        case "all" | "linked":
+            return true() if scope == "all" else _holds(columns.linked)
         case "own":
             return _equals(columns.requester, principal.subject)
         case "organisation":
@@ -159,6 +183,11 @@ def _condition(scope: Scope, principal: Principal, columns: AccessColumns) -> Co
             return _equals(columns.assignee, principal.subject)
         case "sources":
             return _among(columns.source, principal.sources)
+
+
+def _holds(column: ColumnElement[bool] | None) -> ColumnElement[bool]:
+    """Return a condition that is never null: false where the column or its value is missing."""
+    return false() if column is None else column.is_(true())
 
 
 def _among(column: ColumnElement[Any] | None, values: frozenset[str]) -> ColumnElement[bool]:

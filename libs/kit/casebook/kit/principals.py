@@ -20,10 +20,7 @@ async def with_teams(
     row = runtime.service.policy.operations.get(operation)
     if row is None:
         return principal
-    scopes = row.scopes(principal)
-    seen_by = runtime.service.policy.operations.get(row.visible or "")
-    if seen_by is not None:
-        scopes |= seen_by.scopes(principal)
+    scopes = runtime.service.policy.scopes(principal, operation)
     if not always and ("team" not in scopes or "all" in row.scopes(principal)):
         return principal
     caught_up_at = runtime.reader.caught_up_at

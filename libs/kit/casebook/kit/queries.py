@@ -20,9 +20,9 @@ from casebook.events.catalog import family_of
 from casebook.events.decoding import decode
 from casebook.events.envelope import Envelope
 from casebook.kit import metrics
+from casebook.kit.belonging import access_of
 from casebook.kit.cases import Case, load_case, slot
 from casebook.kit.checkpoints import LIVE
-from casebook.kit.commands import overlay
 from casebook.kit.database import SWAPPED, Connection, fetch
 from casebook.kit.decider import Access, SealedText
 from casebook.kit.identity import Principal
@@ -87,19 +87,7 @@ class Queries:
 
         :raises Problem: 404 when there is none, or not yet, or it may not be seen.
         """
-        async with self.runtime.database.http() as connection:
-            row = await connection.fetchrow(
-                "SELECT version, case_key, state::text FROM streams WHERE stream = $1", stream
-            )
-            if row is None:
-                raise Problem(404, "not-found", _NOT_FOUND)
-            state = self.runtime.store.load_state(stream, row[2])
-            case = await load_case(connection, row[1])
-            own = self.runtime.store.family(stream).access(state)
-            self.check(overlay(own, case.access()))
-            if as_of is None:
-                return row[0], state
-            return await self._state_at(connection, stream, as_of)
+        return await self._read(lambda connection: self._state(connection, stream, as_of))
 
     async def case(self, key: str) -> Case:
         """Return what the log says of a case.
@@ -159,26 +147,36 @@ class Queries:
 
     async def _has(self, stream: str, version: int) -> bool:
         """Say whether the reader has applied a version of what the principal may know of."""
-        async with self.runtime.database.http() as connection:
-            key, own = stream.rpartition("/")[2], None
-            if family_of(stream) in self.runtime.service.by_family:
-                row = await connection.fetchrow(_CASE_OF, stream)
-                if row is not None:
-                    key = row[0]
-                    state = self.runtime.store.load_state(stream, row[1])
-                    own = self.runtime.store.family(stream).access(state)
-            case = await load_case(connection, key)
-            parked = await parked_keys(connection, LIVE, [key])
-        if not self._may_know(
-            stream, case.access() if own is None else overlay(own, case.access())
-        ):
+        case, access, parked = await self._read(lambda connection: self._case(connection, stream))
+        if not self._may_know(stream, access):
             return False
-        applied = case.versions.get(slot(stream, key))
+        applied = case.versions.get(slot(stream, case.key))
         if applied is not None and applied[0] >= version:
             return True
         if parked:
             raise Problem(409, "parked", "this case waits for an operator")
         return False
+
+    async def _case(self, connection: Connection, stream: str) -> tuple[Case, Access, bool]:
+        """Return the case of a stream, whose the stream is, and whether the case is parked."""
+        key, row = stream.rpartition("/")[2], None
+        if family_of(stream) in self.runtime.service.by_family:
+            row = await connection.fetchrow(_CASE_OF, stream)
+            key = key if row is None else row[0]
+        case = await load_case(connection, key)
+        access = case.access()
+        if row is not None:
+            state = self.runtime.store.load_state(stream, row[1])
+            reading = f"{family_of(stream)}.read"
+            access = await self._access(connection, stream, state, case, operation=reading)
+        return case, access, bool(await parked_keys(connection, LIVE, [key]))
+
+    async def _access(
+        self, connection: Connection, stream: str, state: Any, case: Case, *, operation: str
+    ) -> Access:
+        """Return whose a stream of this service is, as far as an operation asks."""
+        scopes = self.runtime.service.policy.scopes(self.principal, operation)
+        return await access_of(self.runtime, connection, stream, state, case, scopes=scopes)
 
     def _may_know(self, stream: str, access: Access) -> bool:
         """Say whether the principal may learn that a stream exists.
@@ -192,6 +190,25 @@ class Queries:
             or policy.permits(who, "events.read")
             or concerns(who, access)
         )
+
+    async def _state(
+        self, connection: Connection, stream: str, as_of: datetime | None
+    ) -> tuple[int, Any]:
+        """Return version and state of a stream that the operation may show.
+
+        :raises Problem: 404 when there is none, or not yet, or it may not be seen.
+        """
+        row = await connection.fetchrow(
+            "SELECT version, case_key, state::text FROM streams WHERE stream = $1", stream
+        )
+        if row is None:
+            raise Problem(404, "not-found", _NOT_FOUND)
+        state = self.runtime.store.load_state(stream, row[2])
+        case = await load_case(connection, row[1])
+        self.check(await self._access(connection, stream, state, case, operation=self.operation))
+        if as_of is None:
+            return row[0], state
+        return await self._state_at(connection, stream, as_of)
 
     async def _state_at(
         self, connection: Connection, stream: str, as_of: datetime

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.sql import ClauseElement
+
 from casebook.events.catalog import FAMILIES, family_of
 from casebook.kit.database import Connection
 from casebook.kit.decider import Fact, Reaction, StreamFamily
-from casebook.kit.policy import Policy
+from casebook.kit.policy import Policy, Scope
 from casebook.kit.projections import Projection
 from casebook.kit.standard_policy import with_standard
 
@@ -38,6 +40,18 @@ class InlineTable:
     fold: Callable[[dict[Any, dict[str, Any]], Appended], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """What read models know of whose a stream is, beside its state and its case.
+
+    ``statement`` gives a row for a stream, whose columns are fields of ``Access``. It is asked for
+    when one of ``scopes`` decides.
+    """
+
+    scopes: frozenset[Scope]
+    statement: Callable[[str], ClauseElement]
+
+
 AppendHook = Callable[[Connection, Sequence[Appended]], Awaitable[None]]
 Worker = Callable[["Runtime"], Awaitable[None]]
 
@@ -50,7 +64,7 @@ class Service:
     them inside the append transaction, and ``inline`` says what they must hold. ``workers`` run
     for as long as the service does. ``found_at`` is the ``module:attribute`` that holds this
     service, for the processes that rebuild its projections; without it they are rebuilt on the
-    event loop.
+    event loop. ``belongings`` are by the name of a family.
     """
 
     name: str
@@ -64,6 +78,7 @@ class Service:
     inline: tuple[InlineTable, ...] = ()
     workers: tuple[Worker, ...] = ()
     found_at: str | None = None
+    belongings: Mapping[str, Belonging] = field(default_factory=dict[str, Belonging])
     by_family: Mapping[str, StreamFamily[Any]] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -42,7 +42,12 @@ _SUSPECT_ESCAPE = re.compile(
 )
 _DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
 _CONTAINERS = (dict, list)
+
+
+class _Constant(Exception):
+    """The text holds NaN or Infinity."""
 
 
 class BadBody(ValueError):
@@ -95,10 +100,12 @@ def _parse(text: str) -> Json:
         return _DECODER.decode(text)
     except BadBody:
         raise
+    except _Constant:
+        _refuse_at(text, next(found.start(1) for found in _CONSTANT.finditer(text) if found[1]))
     except RecursionError:
         _refuse("too-deep")
-    except json.JSONDecodeError:
-        _refuse("malformed-json")
+    except json.JSONDecodeError as error:
+        _refuse_at(text, error.pos)
     except ValueError:  # an integer of more digits than Python converts
         _refuse("number-out-of-range")
 
@@ -147,7 +154,15 @@ def _finite(text: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     """Refuse NaN and Infinity, which Python reads and JSON does not have."""
-    _refuse("malformed-json")
+    raise _Constant
+
+
+def _refuse_at(text: str, position: int) -> NoReturn:
+    """Say where ``text`` stops being JSON: line and column from 1, never what stands there."""
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    detail = f"{PROBLEMS['malformed-json'][1]}: line {line}, column {column}"
+    raise BadBody("malformed-json", detail) from None
 
 
 def _refuse(code: str) -> NoReturn:

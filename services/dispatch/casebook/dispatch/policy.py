@@ -10,7 +10,16 @@ READ = "work-order.read"
 
 POLICY = Policy(
     Operation(READ, {"agent": "team", "lead": "team", "auditor": "all", "admin": "all"}),
-    Operation("queue.read", {"agent": "team", "lead": "team", "auditor": "all", "admin": "all"}),
+    Operation(
+        "queue.read",
+        {
+            "agent": "team",
+            "lead": "team",
+            "auditor": "all",
+            "risk-manager": "all",
+            "admin": "all",
+        },
+    ),
     # Queued work may be taken by anybody in the team; the rule refuses what is another agent's.
     Operation("work-order.accept", {"agent": "team", "lead": "team"}, visible=READ),
     Operation("work-order.start", {"agent": "assigned", "lead": "team"}, visible=READ),

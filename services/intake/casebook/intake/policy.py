@@ -15,13 +15,21 @@ POLICY = Policy(
             "agent": "team",
             "lead": "team",
             "auditor": "all",
+            "risk-manager": "linked",
             "admin": "all",
+            "publisher": "sources",
         },
     ),
     # Beyond what the customer is told: the facts of whole teams, then of restricted ones too.
     Operation(
         "request.read-staff",
-        {"agent": "team", "lead": "team", "auditor": "all", "admin": "all"},
+        {
+            "agent": "team",
+            "lead": "team",
+            "auditor": "all",
+            "risk-manager": "linked",
+            "admin": "all",
+        },
         visible=READ,
     ),
     Operation("request.read-restricted", {"auditor": "all"}, visible=READ),

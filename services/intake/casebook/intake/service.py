@@ -1,8 +1,10 @@
 """What the intake service is made of."""
 
-from casebook.intake.api.statements import INDEXES
+from casebook.intake.api.statements import BELONGING, INDEXES
 from casebook.intake.domain.families import REQUEST, SOURCE
 from casebook.intake.policy import POLICY
+from casebook.intake.projections.request_sources import RequestSources
+from casebook.intake.projections.risk_evidence import RiskEvidence
 from casebook.intake.projections.timeline import Timeline
 from casebook.intake.projections.work import Work
 from casebook.intake.reactions import REACTIONS
@@ -14,6 +16,7 @@ SERVICE = Service(
     families=(REQUEST, SOURCE),
     policy=POLICY,
     reactions=REACTIONS,
-    projections=(Timeline(), Work()),
+    projections=(Timeline(), Work(), RequestSources(), RiskEvidence()),
     indexes=INDEXES,
+    belongings={REQUEST.name: BELONGING},
 )

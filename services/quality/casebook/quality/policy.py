@@ -6,9 +6,9 @@ reads everything and touches nothing.
 
 from collections.abc import Mapping
 
-from casebook.kit.policy import Operation, Policy, Scope
+from casebook.kit.policy import Grant, Operation, Policy
 
-_OVERSIGHT: Mapping[str, Scope] = {
+_OVERSIGHT: Mapping[str, Grant] = {
     "lead": "team",
     "auditor": "all",
     "risk-manager": "all",

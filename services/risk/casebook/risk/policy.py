@@ -1,21 +1,22 @@
 """Who may do what with risks (handbook 5).
 
-Assumption: the handbook gives no table of rights. Staff report risks and see what they reported;
-risk managers work on all of them, and auditors read all.
+Assumption: the handbook gives no table of rights. Staff and other systems report risks; staff see
+what they reported, and a lead those that somebody of their team answers for (ADR 0071). Risk
+managers work on all of them, and auditors read all.
 """
 
 from collections.abc import Mapping
 
-from casebook.kit.policy import Operation, Policy, Scope
+from casebook.kit.policy import Grant, Operation, Policy
 
-_MANAGEMENT: Mapping[str, Scope] = {"risk-manager": "all"}
-_INSIGHT: Mapping[str, Scope] = {"risk-manager": "all", "auditor": "all"}
+_MANAGEMENT: Mapping[str, Grant] = {"risk-manager": "all"}
+_INSIGHT: Mapping[str, Grant] = {"risk-manager": "all", "auditor": "all"}
 
 POLICY = Policy(
-    Operation("risk.read", {**_INSIGHT, "agent": "own", "lead": "own"}),
+    Operation("risk.read", {**_INSIGHT, "agent": "own", "lead": ("own", "team")}),
     Operation("risk.read-evidence", _INSIGHT, visible="risk.read"),
     Operation("risk.read-heatmap", _INSIGHT),
-    Operation("risk.register", {**_MANAGEMENT, "agent": "all", "lead": "all"}),
+    Operation("risk.register", {**_MANAGEMENT, "agent": "all", "lead": "all", "publisher": "all"}),
     Operation("risk.assess", _MANAGEMENT, visible="risk.read"),
     Operation("risk.treat", _MANAGEMENT, visible="risk.read"),
     Operation("risk.close", _MANAGEMENT, visible="risk.read"),

@@ -1,7 +1,7 @@
 """What the risk service is made of."""
 
 from casebook.kit.service import Service
-from casebook.risk.api.statements import INDEXES
+from casebook.risk.api.statements import BELONGING, INDEXES
 from casebook.risk.domain import register
 from casebook.risk.policy import POLICY
 from casebook.risk.projections.resolution_breaches import ResolutionBreaches
@@ -16,5 +16,6 @@ SERVICE = Service(
     reactions=REACTIONS,
     projections=(ResolutionClocks(), ResolutionBreaches()),
     indexes=INDEXES,
+    belongings={register.FAMILY.name: BELONGING},
     workers=WORKERS,
 )

@@ -9,7 +9,9 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Text,
+    Uuid,
     and_,
+    cast,
     column,
     func,
     literal,
@@ -23,10 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from casebook.intake.policy import POLICY
+from casebook.intake.projections.request_sources import RequestSources
+from casebook.intake.projections.risk_evidence import RiskEvidence
 from casebook.intake.projections.timeline import Timeline
 from casebook.intake.projections.work import Work
 from casebook.kit.identity import Principal
 from casebook.kit.policy import AccessColumns
+from casebook.kit.service import Belonging
 
 Rows: TypeAlias = "Select[*tuple[Any, ...]]"
 
@@ -34,6 +39,8 @@ STREAMS = table("streams", column("stream", Text), column("version"), column("st
 CASES = table("cases", column("key", Text), column("team", Text), column("assignee", Text))
 WORK = Work.table
 TIMELINE = Timeline.table
+SOURCES = RequestSources.table
+EVIDENCE = RiskEvidence.table
 
 # Constants, because only then do the expressions match those of the indexes.
 _IS_REQUEST = text("streams.stream LIKE 'request/%'")
@@ -54,13 +61,32 @@ INDEXES = (
     " ((state->>'organisation')) WHERE stream LIKE 'request/%'",
 )
 
+_EVIDENCE_IDS = select(cast(func.jsonb_array_elements_text(EVIDENCE.c.evidence), Uuid))
+_FACTS = TIMELINE.alias("facts")
+_LINKED = _REQUEST_KEY.in_(select(_FACTS.c.request).where(_FACTS.c.id.in_(_EVIDENCE_IDS)))
+
 ACCESS = AccessColumns(
     requester=_FIELDS["requester"],
     organisation=_FIELDS["organisation"],
     team=CASES.c.team,
     assignee=CASES.c.assignee,
+    source=SOURCES.c.source,
+    linked=_LINKED,
 )
-"""Whose a request is: what it says itself, and where the log says that its work lies."""
+"""Whose a request is: what it says itself, and where the log says that its work lies.
+
+Beside that: which source published it, and whether a fact of it is evidence of a risk.
+"""
+
+BELONGING = Belonging(
+    scopes=frozenset({"sources", "linked"}),
+    statement=lambda stream: (
+        select(SOURCES.c.source, _LINKED.label("linked"))
+        .join_from(STREAMS, SOURCES, SOURCES.c.request == _REQUEST_KEY, isouter=True)
+        .where(STREAMS.c.stream == stream)
+    ),
+)
+"""The same for one request."""
 
 
 def requests(
@@ -111,6 +137,7 @@ def timeline(
         select(TIMELINE, staff.label("staff"))
         .join_from(TIMELINE, STREAMS, STREAMS.c.stream == "request/" + TIMELINE.c.request)
         .join(CASES, CASES.c.key == TIMELINE.c.request, isouter=True)
+        .join(SOURCES, SOURCES.c.request == TIMELINE.c.request, isouter=True)
         .where(TIMELINE.c.request == str(request_id), scope)
         .where(
             or_(
@@ -152,5 +179,6 @@ def _with_work(scope: ColumnElement[bool]) -> Rows:
         )
         .join_from(STREAMS, CASES, CASES.c.key == _REQUEST_KEY, isouter=True)
         .join(WORK, WORK.c.request == _REQUEST_KEY, isouter=True)
+        .join(SOURCES, SOURCES.c.request == _REQUEST_KEY, isouter=True)
         .where(scope)
     )

@@ -170,6 +170,7 @@ class SourceView(View):
                 "organisation": None,
                 "mode": "observed",
                 "publisher": "importer",
+                "version": 1,
             }
         }
     )
@@ -178,6 +179,7 @@ class SourceView(View):
     organisation: str | None
     mode: str
     publisher: str
+    version: int = Field(description="How often it was registered anew; the ETag says it too")
 
     @classmethod
     def of(cls, stream: str, version: int, source: Source) -> "SourceView":
@@ -188,6 +190,7 @@ class SourceView(View):
             organisation=source.organisation,
             mode=source.mode,
             publisher=source.publisher,
+            version=version,
         )
 
 

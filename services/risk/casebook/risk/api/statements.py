@@ -22,10 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from casebook.kit.policy import AccessColumns
+from casebook.kit.service import Belonging
 from casebook.risk.projections.resolution_breaches import ResolutionBreaches
 from casebook.risk.projections.resolution_clocks import ResolutionClocks, Statement, rates_between
 
 STREAMS = table("streams", column("stream", Text), column("state", JSONB))
+MEMBERS = table("members", column("agent", Text), column("team", Text))
 BREACHES = ResolutionBreaches.table
 
 # Constants, because only then do the expressions match that of the index.
@@ -43,8 +45,16 @@ INDEXES = (
     " (coalesce(state->>'opened_at', ''), stream) WHERE stream LIKE 'risk/%'",
 )
 
-ACCESS = AccessColumns(requester=_FIELDS["opened_by"])
-"""Whose a risk is: theirs who reported it."""
+_TEAM = select(MEMBERS.c.team).where(MEMBERS.c.agent == _FIELDS["owner"]).scalar_subquery()
+
+ACCESS = AccessColumns(requester=_FIELDS["opened_by"], team=_TEAM)
+"""Whose a risk is: theirs who reported it, and of the team of whoever answers for it (ADR 0071)."""
+
+BELONGING = Belonging(
+    scopes=frozenset({"team"}),
+    statement=lambda stream: select(_TEAM.label("team")).where(STREAMS.c.stream == stream),
+)
+"""The same for one risk."""
 
 
 def risks(
