@@ -75,7 +75,7 @@ class Process:
         if not self.world.ingress or self.service.name not in _PROMOTING:
             del loops[2]
         if self.service.name != "risk":  # its worker measures by statements of SQLAlchemy
-            loops += [("worker", partial(worker, runtime)) for worker in self.service.workers]
+            loops += [("worker", partial(worker.run, runtime)) for worker in self.service.workers]
         return loops
 
     def spawn(self, work: Any) -> "asyncio.Task[Any]":

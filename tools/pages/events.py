@@ -7,6 +7,7 @@ from typing import Any
 from casebook.events.catalog import COMMON, FAMILIES, INGRESS_ONLY, Family
 from casebook.events.event import Event
 from casebook.events.upcasting import UPCASTERS
+from casebook.kit.standard import STANDARD_TABLES
 from tools.pages.markdown import document, first_line, services, table
 
 INTRODUCTION = (
@@ -22,13 +23,15 @@ INTRODUCTION = (
     "- Schemas are closed for writers; readers ignore fields they do not know. How they may",
     "  change: [ADR 0005](decisions/0005-event-versioning.md); revisions before today's are in",
     "  `libs/events/schemas/history`.",
+    "- Who reacts is a reaction, inside the transaction that reads the fact, or a worker, which is",
+    "  woken by it and decides over many (`run_…`, `keep_…`).",
     "- An example of each is in `libs/events/examples`.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """What a service does with an event: a reaction, or a read model."""
+    """What a service does with an event: a reaction or a worker, or a read model."""
 
     service: str
     does: str
@@ -140,10 +143,13 @@ def _consumers() -> dict[str, list[Consumer]]:
     found: dict[str, list[Consumer]] = {}
     for name, service in services().items():
         handlers = [(item.on, _function(item.decide), True) for item in service.reactions]
+        handlers += [(item.on, _function(item.run), True) for item in service.workers]
         handlers += [(item.handles, item.name, False) for item in service.projections]
         for types, does, reacts in handlers:
             for type_ in sorted({event.type for event in types}):
                 found.setdefault(type_, []).append(Consumer(name, does, reacts))
+    for type_, name in STANDARD_TABLES.items():
+        found.setdefault(type_, []).append(Consumer("every service", name, False))
     return found
 
 

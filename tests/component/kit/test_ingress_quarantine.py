@@ -117,6 +117,23 @@ async def test_what_is_allowed_while_its_place_is_kept_takes_the_place(
     assert await quarantined(bench) == []
 
 
+async def test_another_content_of_an_event_takes_its_place_from_nobody(
+    bench: Bench, runtime: Runtime
+) -> None:
+    assert outcomes(await feed(runtime, CANCELLED)) == ["type-not-allowed"]
+    other = replace(CANCELLED, data={"reason": "another one"})
+    assert outcomes(await feed(runtime, other)) == ["content-differs"]
+    (held_id,) = [
+        row[0] for row in await bench.fetch(
+            "SELECT id FROM quarantine WHERE reason = 'content-differs'"
+        )
+    ]  # fmt: skip
+    assert await retried(runtime, held_id) == "quarantined"
+    assert await inbox_size(bench) == 1, "who keeps the place"
+    await feed(runtime, FIRST, THIRD)
+    await told(bench, runtime, (1, "-"), (2, "type-not-allowed"), (3, "-"))
+
+
 async def test_of_an_unknown_source_and_a_foreign_one_the_promoter_judges(bench: Bench) -> None:
     async with bench.running(intake()) as runtime:
         alone = replace(CANCELLED, sourcesequence=None)

@@ -20,12 +20,15 @@ class FakePlatform:
 
     ``failures`` are answers, or errors, that the next calls get instead; ``refused`` are ids
     that are quarantined at promotion. ``others`` are at work all the time: there is always
-    something in the log that is not applied yet. A ``halted`` reader applies nothing.
+    something in the log that is not applied yet. A ``halted`` reader applies nothing. For
+    ``types_unread`` looks the services know the old types; what comes before is ``too_early``.
     """
 
     others: bool = False
     halted: bool = False
     looks: int = 0
+    types_unread: int = 0
+    too_early: int = 0
 
     inbox_events_max: int = 10**9
     promote_max: int = 10**9
@@ -61,6 +64,7 @@ class FakePlatform:
         _, service, _, *rest = path.split("/")
         self.calls[f"{method} {rest[0]}"] += 1
         self.keys.append(headers.get("idempotency-key"))
+        self.too_early += method == "POST" and self.types_unread > 0
         if method == "POST" and self.failures:
             failure = self.failures.pop(0)
             if isinstance(failure, Exception):
@@ -136,6 +140,13 @@ class FakePlatform:
                     left -= 1
                     moved = True
 
+    def _types_read(self) -> list[str] | None:
+        """Return the types that a service knows of the source: for some looks, the old ones."""
+        if self.source is None:
+            return None
+        self.types_unread = max(0, self.types_unread - 1)
+        return [] if self.types_unread else list(self.source["types"])
+
     def _status(self, service: str) -> Json:
         """Say how far a service is."""
         self.looks += 1
@@ -147,6 +158,7 @@ class FakePlatform:
             "lag": int(self.others),
             "outbox": 0,
             "mode": None if self.source is None else self.source["mode"],
+            "types": self._types_read(),
             "heads": {"0": head + self.others},
             "applied": {"0": 0 if self.halted else head},
         }

@@ -215,8 +215,11 @@ async def test_a_source_that_is_something_else_stays_as_it_is(changed: dict[str,
 
 
 async def test_what_an_administrator_said_of_a_source_is_kept() -> None:
-    platform = FakePlatform(source=REGISTERED | {"types": ["x"], "organisation": "acme"})
+    platform = FakePlatform(
+        source=REGISTERED | {"types": ["x"], "organisation": "acme"}, types_unread=8
+    )
     await imported(platform, limit=3)
+    assert platform.too_early == 0, "who knows the old types would refuse the new ones"
     assert platform.source is not None
     assert platform.source["organisation"] == "acme"
     assert set(platform.source["types"]) == {"x", *TYPES}

@@ -26,7 +26,7 @@ from casebook.console.importing.audit_rows import NotAnAuditLog
 from casebook.console.importing.progress import Report, Silent, Tally
 from casebook.console.importing.rules import TYPES
 from casebook.console.importing.servicenow import AuditMapping
-from casebook.console.importing.settling import NotCompleted, Statuses, settle
+from casebook.console.importing.settling import NotCompleted, Statuses, registered, settle
 from casebook.events.catalog import SERVICES
 
 CHUNK_EVENTS = 1_800
@@ -237,7 +237,7 @@ class _Importer:
         try:
             sources = await self._client.get("/intake/v1/sources")
             known = next((one for one in sources if one["source"] == self._source), None)
-            seen = None if known is None else f'"{known.pop("version")}"'
+            seen = None if known is None else f'"{known.pop("version", None)}"'
             if known is None:
                 known = {"types": [], "mode": "observed", "publisher": publisher}
             if (known["mode"], known["publisher"]) != ("observed", publisher):
@@ -249,6 +249,8 @@ class _Importer:
                 wanted = known | {"types": sorted({*TYPES, *known["types"]})}
                 path = f"/intake/v1/sources/{quote(self._source, safe='')}"
                 await self._client.put(path, wanted | {"source": self._source}, if_match=seen)
+                if known["types"]:  # who has the old ones would refuse what is not among them
+                    await registered(self._statuses, TYPES)
         except ApiError as error:
             if error.status != 403:  # noqa: PLR2004 - forbidden
                 raise

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from casebook.events.catalog import SERVICES
@@ -16,6 +16,7 @@ STALLED_SECONDS_MAX = 900.0
 """An import gives up when nothing at all has changed for so long; predecessors get 600."""
 
 _REMAINS = {
+    "types": "the registration of the source is not applied",
     "pending": "events wait for their predecessors",
     "outbox": "events are not in the log",
     "applied": "the log is not applied",
@@ -28,6 +29,14 @@ Look = Callable[[], Awaitable[Statuses]]
 
 class NotCompleted(RuntimeError):
     """The import did not get to its end; the text says why. Run it again to complete it."""
+
+
+async def registered(look: Look, types: Collection[str]) -> None:
+    """Wait until every service has read that the source may publish ``types``.
+
+    :raises NotCompleted: when that does not come about.
+    """
+    await _until(look, "types", lambda status: {*types} <= {*(status["types"] or ())})
 
 
 async def settle(look: Look) -> Statuses:

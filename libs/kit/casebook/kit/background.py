@@ -10,11 +10,16 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from casebook.kit.logging import get_logger
+
 Result = TypeVar("Result")
 
 TURN_SECONDS = 0.0005
 """How long one thread computes while another one waits to; a request takes dozens of turns, so
 that the default of the interpreter, ten times as long, would be felt."""
+
+JOIN_SECONDS_MAX = 10.0
+"""How long a process waits for the thread at its end, which takes it along in any case."""
 
 
 class BackgroundLoop:
@@ -47,7 +52,9 @@ class BackgroundLoop:
         if self._users or self._loop is None or self._thread is None:
             return
         self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
+        self._thread.join(JOIN_SECONDS_MAX)
+        if self._thread.is_alive():
+            get_logger("background").critical("background.does-not-end")
         self._thread = self._loop = None
         sys.setswitchinterval(self._turn_seconds)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import BigInteger, Text, and_, cast, column, func, select, table
+from sqlalchemy import ARRAY, BigInteger, Text, and_, cast, column, func, select, table
 
 from casebook.events.ingress import Published, from_http
 from casebook.events.malformed import Malformed
@@ -34,6 +34,7 @@ ACCEPT_SECONDS_MAX = 15.0
 _SOURCE, _REASON, _RULE, _MODE = (
     column(name, Text) for name in ("source", "reason", "rule", "mode")
 )
+_TYPES = column("types", ARRAY(Text))
 _COUNT = column("count", BigInteger)
 
 
@@ -175,9 +176,11 @@ async def _status(queries: Queries, source: str | None) -> IngressStatus:
         shown = and_(shown, _SOURCE.in_([source]))
     number = func.count().label("number")
     (pending,) = await queries.fetch(select(number).select_from(table("inbox")).where(shown))
-    modes: Sequence[Mapping[str, Any]] = []
+    registered: Sequence[Mapping[str, Any]] = []
     if source is not None:
-        modes = await queries.fetch(select(_MODE).select_from(table("sources")).where(shown))
+        registered = await queries.fetch(
+            select(_MODE, _TYPES).select_from(table("sources")).where(shown)
+        )
     held = select(number).select_from(table("quarantine"))
     (quarantined,) = await queries.fetch(held.where(shown, _REASON != DISCARDED))
     counts = select(_RULE, cast(func.sum(_COUNT), BigInteger).label("number"))
@@ -190,7 +193,8 @@ async def _status(queries: Queries, source: str | None) -> IngressStatus:
         deviations={row["rule"]: row["number"] for row in deviations},
         lag=lag.records,
         outbox=lag.outbox,
-        mode=modes[0]["mode"] if modes else None,
+        mode=registered[0]["mode"] if registered else None,
+        types=registered[0]["types"] if registered else None,
         heads=dict(lag.heads),
         applied=dict(lag.applied),
     )

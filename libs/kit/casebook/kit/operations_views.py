@@ -148,6 +148,7 @@ class IngressStatus(BaseModel):
             "lag": 0,
             "outbox": 0,
             "mode": "observed",
+            "types": ["casebook.request.submitted.v1"],
             "heads": {"0": 48, "1": 51},
             "applied": {"0": 48, "1": 51},
         }
@@ -161,6 +162,9 @@ class IngressStatus(BaseModel):
     outbox: int = Field(description="Events of this service that are not in the log yet")
     mode: str | None = Field(
         default=None, description="Of the source that was asked for: live, observed; else null"
+    )
+    types: list[str] | None = Field(
+        default=None, description="What that source may publish, as far as this service has read"
     )
     heads: dict[int, int] = Field(description="The next offset of the log, by partition")
     applied: dict[int, int] = Field(description="The next offset to apply here, by partition")

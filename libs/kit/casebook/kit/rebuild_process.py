@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WORKER = "casebook.kit.rebuild_worker"
 AGAIN_SECONDS = 0.5
+KILLS_MAX = 5
+"""Whoever kills it that often, for want of memory say, would do it again."""
 REAPED_SECONDS = 0.005
 # What the worker connects with: a reader in its own transaction, and one beside it.
 _CONNECTIONS = {"http_connections": 1, "background_connections": 2}
@@ -59,9 +61,9 @@ class RebuildFailed(Exception):
 async def rebuild_in_process(runtime: "Runtime", name: str, projection: str, tell: Tell) -> Made:
     """Rebuild one projection of the service ``name`` in a process of its own.
 
-    :raises RebuildFailed: when that failed; being killed is no failure.
+    :raises RebuildFailed: when that failed; being killed now and then is no failure.
     """
-    while True:
+    for _ in range(KILLS_MAX):
         ended = await _run(task_of(runtime, name, projection), tell)
         if isinstance(ended, Made):
             return ended
@@ -69,6 +71,7 @@ async def rebuild_in_process(runtime: "Runtime", name: str, projection: str, tel
             raise RebuildFailed(f"the rebuild of {projection} ended with status {ended}")
         _LOG.warning("rebuild.killed", projection=projection, signal=-ended)
         await asyncio.sleep(AGAIN_SECONDS)
+    raise RebuildFailed(f"the rebuild of {projection} was killed {KILLS_MAX} times")
 
 
 def task_of(runtime: "Runtime", name: str, projection: str) -> Task:

@@ -57,7 +57,9 @@ _PLACE_IS_OPEN = """
 SELECT $2 > coalesce((SELECT source_sequence FROM cases WHERE key = $1), 0) AND NOT EXISTS (
     SELECT FROM inbox WHERE case_key = $1 AND sequence = $2 AND publisher = $3)
 """
-_MAKE_ROOM = "DELETE FROM inbox WHERE id = $1 AND publisher = $2 AND refusal IS NOT NULL"
+_MAKE_ROOM = """
+DELETE FROM inbox WHERE id = $1 AND publisher = $2 AND digest = $3 AND refusal IS NOT NULL
+"""
 _PUT_BACK = """
 INSERT INTO inbox (id, source, source_event, subject, publisher, sequence, type, stream, case_key,
     time, data, digest, traceparent, actor, refusal, clock, seen)
@@ -174,7 +176,7 @@ async def _offer(runtime: "Runtime", connection: Connection, row: Any) -> str:
     body["time"] = datetime.fromisoformat(body["time"])
     # What keeps its place to be skipped there makes room: the door may let it in now.
     fact_id = source_id(body["source"], "fact", body["id"])
-    await connection.execute(_MAKE_ROOM, fact_id, publisher)
+    await connection.execute(_MAKE_ROOM, fact_id, publisher, row["digest"])
     results, _ = await runtime.inbox.accept(
         connection, [Published(**body)], publisher=publisher, channel=row["channel"]
     )

@@ -163,6 +163,8 @@ class Runtime:
         await self.log.start()
         await self._prove()
         metrics.announce(self.service.name)
+        if self.draining:  # the start was given up meanwhile, and nobody would end these
+            return
         self._spawn("reader", self.reader.run)
         self._spawn("relay", self.relay.run)
         self._spawn("promoter", self.promoter.run)
@@ -189,7 +191,7 @@ class Runtime:
     def spawn_workers(self) -> None:
         """Start what the service itself does in the background."""
         for number, worker in enumerate(self.service.workers):
-            self._spawn(f"worker-{number}", partial(worker, self))
+            self._spawn(f"worker-{number}", partial(worker.run, self))
 
     async def _prove(self) -> None:
         """Doubt a store that is behind the log before the first command; wait for no log."""
@@ -202,15 +204,15 @@ class Runtime:
     async def stop(self) -> None:
         """Stop the background tasks; what they had not committed is done again next time."""
         self.draining = True
-        if self._begun:
-            await self.beside(self._end())
-            if self.background is not None:
+        beside, self._begun = self._begun, False
+        try:
+            await (self.beside(self._end()) if beside else self._end())
+        finally:
+            if beside and self.background is not None:
                 self.background.stop()
-        else:
-            await self._end()
-        await self._texts.aclose()
-        await self.verifier.aclose()
-        await self.database.requests.close()
+            await self._texts.aclose()
+            await self.verifier.aclose()
+            await self.database.requests.close()
 
     async def _end(self) -> None:
         """Stop all that runs in the background."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.sql import ClauseElement
 
 from casebook.events.catalog import FAMILIES, family_of
+from casebook.events.event import Event
 from casebook.kit.database import Connection
 from casebook.kit.decider import Fact, Reaction, StreamFamily
 from casebook.kit.policy import Policy, Scope
@@ -53,7 +54,18 @@ class Belonging:
 
 
 AppendHook = Callable[[Connection, Sequence[Appended]], Awaitable[None]]
-Worker = Callable[["Runtime"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a service does in the background, for as long as it runs.
+
+    ``on`` are the facts after which it has something to do, for the documentation: a worker is
+    woken whenever facts were applied, and finds in read models what waits for it.
+    """
+
+    on: tuple[type[Event], ...]
+    run: Callable[["Runtime"], Awaitable[None]]
 
 
 @dataclass(frozen=True)

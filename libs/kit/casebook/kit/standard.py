@@ -1,6 +1,7 @@
 """Small tables that every service keeps from the log: team membership and publishing sources."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from casebook.events.request import SourceRegistered
@@ -9,8 +10,11 @@ from casebook.kit.database import Connection
 from casebook.kit.log import LogRecord
 
 _MEMBERSHIP = frozenset({AgentRegistered.type, AgentTeamChanged.type})
-STANDARD_TYPES = _MEMBERSHIP | {SourceRegistered.type}
-"""What these tables follow."""
+STANDARD_TABLES: Mapping[str, str] = MappingProxyType(
+    {**dict.fromkeys(sorted(_MEMBERSHIP), "members"), SourceRegistered.type: "sources"}
+)
+"""What these tables follow, and which of them shows it."""
+STANDARD_TYPES = frozenset(STANDARD_TABLES)
 
 
 def membership(attributes: Mapping[str, Any]) -> tuple[str, str] | None:

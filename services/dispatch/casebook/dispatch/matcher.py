@@ -19,7 +19,24 @@ from casebook.dispatch.domain.matching import Workload
 from casebook.dispatch.domain.work_order import WorkOrder
 from casebook.dispatch.projections.agent_load import workloads
 from casebook.events.envelope import Envelope
-from casebook.events.work_order import WorkOrderEvent
+from casebook.events.work_order import (
+    WorkOrderAssignedToTeam,
+    WorkOrderCancelled,
+    WorkOrderEvent,
+    WorkOrderReassignedToAgent,
+    WorkOrderReassignedToTeam,
+    WorkOrderReleased,
+    WorkOrderRequirementChanged,
+    WorkOrderResolved,
+    WorkOrderReturnedToQueue,
+)
+from casebook.events.workforce import (
+    AgentAvailabilityChanged,
+    AgentCapacityChanged,
+    AgentRegistered,
+    AgentSkillGranted,
+    AgentTeamChanged,
+)
 from casebook.kit.clock import Clock
 from casebook.kit.database import INFRASTRUCTURE_ERRORS, REBUILDING, Connection, Database
 from casebook.kit.decider import Refused
@@ -28,6 +45,15 @@ from casebook.kit.store import Cause, Store, UnitOfWork
 
 if TYPE_CHECKING:
     from casebook.kit.runtime import Runtime
+
+FOLLOWS = (
+    WorkOrderAssignedToTeam, WorkOrderReassignedToTeam, WorkOrderRequirementChanged,
+    WorkOrderReturnedToQueue, WorkOrderReleased,
+    WorkOrderReassignedToAgent, WorkOrderResolved, WorkOrderCancelled,
+    AgentRegistered, AgentSkillGranted, AgentCapacityChanged, AgentTeamChanged,
+    AgentAvailabilityChanged,
+)  # fmt: skip
+"""After these, there is work to give, or somebody to give it to."""
 
 ORDERS_MAX = 100
 """How many work orders one transaction decides about."""

@@ -6,7 +6,7 @@ from casebook.dispatch.policy import POLICY
 from casebook.dispatch.projections import agent_load
 from casebook.dispatch.projections.team_queue import TeamQueue
 from casebook.dispatch.reactions import REACTIONS
-from casebook.kit.service import InlineTable, Service
+from casebook.kit.service import InlineTable, Service, Worker
 
 SERVICE = Service(
     name="dispatch",
@@ -23,5 +23,5 @@ SERVICE = Service(
             "agent_load", agent_load.COLUMNS, json=frozenset({"skills"}), fold=agent_load.fold
         ),
     ),
-    workers=(matcher.run_matcher,),
+    workers=(Worker(matcher.FOLLOWS, matcher.run_matcher),),
 )

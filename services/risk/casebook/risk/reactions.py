@@ -17,9 +17,15 @@ from sqlalchemy import Text, column, literal_column, select, table, text
 
 from casebook.events.definitions import BREACH_RATE_RULE
 from casebook.events.risk import RiskEvent
+from casebook.events.service_level import (
+    ServiceLevelBreachWithdrawn,
+    ServiceLevelClockStopped,
+    ServiceLevelTargetBreached,
+)
 from casebook.kit.database import fetch
 from casebook.kit.decider import Reaction
 from casebook.kit.following import keep_following
+from casebook.kit.service import Worker
 from casebook.kit.store import Cause
 from casebook.risk.domain import register
 from casebook.risk.domain.breach_rate import (
@@ -131,4 +137,9 @@ async def _append(
 
 
 REACTIONS: tuple[Reaction, ...] = ()
-WORKERS = (keep_measuring,)
+WORKERS = (
+    Worker(
+        on=(ServiceLevelTargetBreached, ServiceLevelBreachWithdrawn, ServiceLevelClockStopped),
+        run=keep_measuring,
+    ),
+)

@@ -16,7 +16,7 @@ from casebook.events.work_order import (
 )
 from casebook.intake.api import statements
 from casebook.intake.api.parameters import DetailQuery, ListQuery, TimelineQuery
-from casebook.intake.api.statements import ACCESS
+from casebook.intake.api.statements import ACCESS, ACCESS_TO_ONE
 from casebook.intake.api.views import (
     RequestDetail,
     RequestPage,
@@ -100,7 +100,7 @@ async def get_request(
     stream = f"request/{request_id}"
     version, state = await exchange.state(stream, wanted.as_of)
     rows = await exchange.fetch(
-        statements.request(exchange.scope(ACCESS), request_id, exchange.principal)
+        statements.request(exchange.scope(ACCESS_TO_ONE), request_id, exchange.principal)
     )
     if not rows:  # its work went elsewhere between the two reads
         raise Problem(404)
@@ -132,7 +132,7 @@ async def list_request_timeline(
     limit = wanted.limit
     rows = await exchange.fetch(
         statements.timeline(
-            exchange.scope(ACCESS),
+            exchange.scope(ACCESS_TO_ONE),
             request_id,
             exchange.principal,
             as_of=wanted.as_of,

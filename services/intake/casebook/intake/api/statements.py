@@ -1,6 +1,7 @@
 """The SELECT statements behind the reads; whoever runs one puts a scope into it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy import (
     and_,
     cast,
     column,
+    exists,
     func,
     literal,
     literal_column,
@@ -24,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from casebook.events.service_level import ServiceLevelTargetBreached
 from casebook.intake.policy import POLICY
 from casebook.intake.projections.request_sources import RequestSources
 from casebook.intake.projections.risk_evidence import RiskEvidence
@@ -64,6 +67,12 @@ INDEXES = (
 _EVIDENCE_IDS = select(cast(func.jsonb_array_elements_text(EVIDENCE.c.evidence), Uuid))
 _FACTS = TIMELINE.alias("facts")
 _LINKED = _REQUEST_KEY.in_(select(_FACTS.c.request).where(_FACTS.c.id.in_(_EVIDENCE_IDS)))
+# Of one request, its few breaches are looked up; else all evidence of all risks would be.
+_IS_LINKED = exists(
+    select(literal(1))
+    .select_from(_FACTS.join(EVIDENCE, EVIDENCE.c.evidence.has_key(cast(_FACTS.c.id, Text))))
+    .where(_FACTS.c.request == _REQUEST_KEY, _FACTS.c.type == ServiceLevelTargetBreached.type)
+)
 
 ACCESS = AccessColumns(
     requester=_FIELDS["requester"],
@@ -78,15 +87,18 @@ ACCESS = AccessColumns(
 Beside that: which source published it, and whether a fact of it is evidence of a risk.
 """
 
+ACCESS_TO_ONE = replace(ACCESS, linked=_IS_LINKED)
+"""The same, where it is about one request."""
+
 BELONGING = Belonging(
     scopes=frozenset({"sources", "linked"}),
     statement=lambda stream: (
-        select(SOURCES.c.source, _LINKED.label("linked"))
+        select(SOURCES.c.source, _IS_LINKED.label("linked"))
         .join_from(STREAMS, SOURCES, SOURCES.c.request == _REQUEST_KEY, isouter=True)
         .where(STREAMS.c.stream == stream)
     ),
 )
-"""The same for one request."""
+"""What read models add to it, for one request."""
 
 
 def requests(
@@ -112,7 +124,7 @@ def requests(
 
 def request(scope: ColumnElement[bool], request_id: UUID, principal: Principal) -> Rows:
     """Return the statement for the work of one request, and whether its reader is staff."""
-    staff = POLICY.predicate(principal, "request.read-staff", ACCESS)
+    staff = POLICY.predicate(principal, "request.read-staff", ACCESS_TO_ONE)
     return (
         _with_work(scope)
         .add_columns(staff.label("staff"))
@@ -130,8 +142,8 @@ def timeline(
     limit: int,
 ) -> Rows:
     """Return the statement for a page of a request's facts that the principal may read."""
-    staff = POLICY.predicate(principal, "request.read-staff", ACCESS)
-    restricted = POLICY.predicate(principal, "request.read-restricted", ACCESS)
+    staff = POLICY.predicate(principal, "request.read-staff", ACCESS_TO_ONE)
+    restricted = POLICY.predicate(principal, "request.read-restricted", ACCESS_TO_ONE)
     audience = TIMELINE.c.audience
     statement = (
         select(TIMELINE, staff.label("staff"))

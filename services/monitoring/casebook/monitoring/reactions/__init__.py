@@ -20,6 +20,7 @@ from casebook.events.work_order import (
     WorkOrderWaitingStarted,
 )
 from casebook.kit.decider import Fact, Reaction
+from casebook.kit.service import Worker
 from casebook.monitoring.domain import promises
 from casebook.monitoring.domain.service_level import ServiceLevel
 from casebook.monitoring.domain.targets import PAUSING_REASON
@@ -85,4 +86,4 @@ REACTIONS: tuple[Reaction, ...] = (
     Reaction((RequestReopened,), "service-level", reopen_resolution_clock),
     Reaction((RequestCancelled,), "service-level", cancel_clocks),
 )
-WORKERS = (keep_resuming,)
+WORKERS = (Worker((RequestReopened,), keep_resuming),)

@@ -7,6 +7,7 @@ model has found over many.
 from casebook.events.quality import SurveyEvent
 from casebook.events.request import RequestClosed
 from casebook.kit.decider import Fact, Reaction
+from casebook.kit.service import Worker
 from casebook.quality.domain import survey
 from casebook.quality.domain.survey import Survey
 from casebook.quality.reactions.nonconformities import keep_raising
@@ -18,4 +19,4 @@ def send_survey(state: Survey, fact: Fact) -> list[SurveyEvent]:
 
 
 REACTIONS = (Reaction(on=(RequestClosed,), family=survey.FAMILY.name, decide=send_survey),)
-WORKERS = (keep_raising,)
+WORKERS = (Worker(on=(RequestClosed,), run=keep_raising),)
