@@ -85,16 +85,19 @@ async def test_poison_on_the_log_stops_its_own_case_and_nothing_else(ground: Gro
         parked = {name: await people.operate("GET", name, "/parked") for name in SERVICES}
         for key_ in (wrong, nul):
             errors = [
-                row["error"] for rows in parked.values() for row in rows if row["key"] == key_
+                row["error"]
+                for rows in parked.values()
+                for row in rows["items"]
+                if row["key"] == key_
             ]
             assert errors
             assert all(errors)
         for name in SERVICES:
             rows = await people.operate("GET", name, "/quarantine")
-            bad = [row["detail"] for row in rows if row["reason"] == "not-an-event"]
+            bad = [row["detail"] for row in rows["items"] if row["reason"] == "not-an-event"]
             assert len([detail for detail in bad if f"partition {number} " in detail]) == 2, name
         for name, rows in parked.items():
-            for row in rows:
+            for row in rows["items"]:
                 path = f"/parked/{row['key']}/discards"
                 await people.operate("POST", name, path, {"reason": "it was planted"})
     assert await ground.violations() == []
@@ -161,7 +164,7 @@ async def test_poison_from_a_publisher_is_quarantined_and_the_others_are_taken(
                  f"AND record::json->>'originsource' = '{source}'")  # fmt: skip
         await becomes(lambda: ground.value(found) == 2, "the good events")
         rows = await people.operate("GET", "intake", "/quarantine?limit=1000")
-    mine = [row for row in rows if row["source"] == source or publisher in row["detail"]]
+    mine = [row for row in rows["items"] if row["source"] == source or publisher in row["detail"]]
     assert len(mine) == 3, mine
     assert all(row["reason"] and row["detail"] for row in mine)
     assert await ground.violations() == []

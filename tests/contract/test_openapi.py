@@ -38,7 +38,7 @@ VERB_NOUN = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+")
 COMMAND_STATUSES = {"400", "401", "403", "404", "409", "413", "415", "422", "503", "default"}
 VERSIONED = {
     "intake": {"getRequest", "getSource"},
-    "dispatch": {"getWorkOrder"},
+    "dispatch": {"getWorkOrder", "getAgent"},
     "monitoring": set[str](),
     "quality": {"getSurvey", "getNonconformity", "getRequestLinks"},
     "risk": {"getRisk"},

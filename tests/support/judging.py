@@ -42,7 +42,7 @@ async def check_soundness(platform: Stage) -> None:
     """Check that nothing is stuck, failed or told, and that every chain and fold verifies."""
     platform.quiet()
     for service in SERVICES:
-        assert platform.everybody.get(f"/{service}/v1/parked").json() == []
+        assert platform.everybody.get(f"/{service}/v1/parked").json()["items"] == []
     assert platform.running.command.json("verify")["differences"] == []
     log = platform.log()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]

@@ -61,6 +61,7 @@ dispatch.reassignWorkOrder           -     - team       -    -   all         -  
 dispatch.listTeams                   -   all  all     all    -   all         -        - -
 dispatch.createTeam                  -     -    -       -    -   all         -        - -
 dispatch.listAgents                  -  team team     all    -   all         -        - -
+dispatch.getAgent                    -  team team     all    -   all         -        - -
 dispatch.registerAgent               -     -    -       -    -   all         -        - -
 dispatch.grantSkill                  -     -    -       -    -   all         -        - -
 dispatch.changeCapacity              -     -    -       -    -   all         -        - -

@@ -137,10 +137,10 @@ def test_what_cannot_be_a_fact_is_quarantined_with_its_reason(platform: Stage) -
         ("quarantined", "content-differs")
     ]
     platform.quiet()
-    rows = everybody.get("/intake/v1/quarantine", source=LIVE, limit="1000").json()
+    rows = everybody.get("/intake/v1/quarantine", source=LIVE, limit="1000").json()["items"]
     reasons = {row["source_event"]: row["reason"] for row in rows}
     wanted = {sound["id"]: code for code, sound in (quarantined | later).items()}
-    rows += everybody.get("/intake/v1/quarantine", source=OBSERVED, limit="1000").json()
+    rows += everybody.get("/intake/v1/quarantine", source=OBSERVED, limit="1000").json()["items"]
     reasons = {row["source_event"]: row["reason"] for row in rows}
     assert wanted | {other["id"]: "content-differs", unknown_field["id"]: "invalid-data"} == {
         name: reason for name, reason in reasons.items() if name in {*wanted, "事件-q6", "事件-q9"}
@@ -164,7 +164,7 @@ def test_nobody_publishes_for_others(platform: Stage) -> None:
     li = platform.person("li", "publisher", sources=(LIVE,))
     assert results(publish(li, "intake", event("o6"), "one")) == [("accepted", None)]
     platform.quiet()
-    rows = everybody.get("/intake/v1/quarantine", source=LIVE, limit="1000").json()
+    rows = everybody.get("/intake/v1/quarantine", source=LIVE, limit="1000").json()["items"]
     assert {row["source_event"]: row["reason"] for row in rows}["事件-o6"] == "wrong-publisher"
 
 

@@ -184,7 +184,7 @@ def test_foreign_ids_in_a_path_are_not_found(platform: Stage) -> None:
     everybody = platform.everybody
     creating = {"createTeam", "registerAgent", "registerSource", "retryParkedCase",
                 "discardParkedCase", "getTeamQueue", "grantSkill",
-                "getSource"}  # fmt: skip  # what registerSource is asked for beside it is there
+                "getAgent", "getSource"}  # fmt: skip  # what is registered beside them is there
     cases = [
         (operation, parameter["name"], bad)
         for operation in platform.operations
@@ -243,7 +243,7 @@ def test_stale_versions_and_reused_keys_change_nothing(platform: Stage) -> None:
     everybody = platform.everybody
     path = f"/intake/v1/requests/{submitted(everybody)}"
     platform.quiet()
-    change, body = f"{path}/priority", {"impact": 1, "urgency": 1}
+    change, body = f"{path}/priority", {"impact": 1, "urgency": 1, "reason": "急"}
     before = everybody.get(path).headers["etag"]
     for etag in (
         '"0"',

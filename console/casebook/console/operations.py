@@ -1,13 +1,17 @@
 """What operators do from the command line, over the services' public APIs."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from casebook.console.client import Client
 from casebook.console.connection import administrator
 
 SERVICES = ("intake", "dispatch", "monitoring", "quality", "risk")
+PAGE = 1_000
+"""How many rows of a list one call asks for; the command shows all of them."""
 
 
 def known(service: str) -> str:
@@ -92,13 +96,24 @@ async def _operate(home: Path, url: str | None, what: str, verb: str | None, tar
 async def _list(
     home: Path, url: str | None, what: str, service: str | None
 ) -> list[dict[str, Any]]:
-    """Return what is listed, with its service."""
+    """Return all that is listed, page by page, with its service."""
     found: list[dict[str, Any]] = []
     async with administrator(home, url) as client:
         for name in SERVICES if service is None else (known(service),):
-            rows = await client.get(f"/{name}/v1/{what}")
-            found += [{"service": name} | row for row in rows]
+            found += [{"service": name} | row async for row in _pages(client, f"/{name}/v1/{what}")]
     return found
+
+
+async def _pages(client: Client, path: str) -> AsyncGenerator[dict[str, Any]]:
+    """Return the rows of all pages of a list."""
+    cursor: str | None = None
+    while True:
+        page = await client.get(path, {"limit": PAGE, "cursor": cursor})
+        for row in page["items"]:
+            yield row
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
 
 
 async def _act(home: Path, url: str | None, path: str, reason: str) -> dict[str, Any]:

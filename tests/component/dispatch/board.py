@@ -182,12 +182,9 @@ class Board:
         return state or {}
 
     async def etag(self, stream: str) -> str:
-        """Return the current ETag of a stream."""
-        async with self.runtime.database.background() as connection:
-            version = await connection.fetchval(
-                "SELECT version FROM streams WHERE stream = $1", stream
-            )
-        return f'"{version}"'
+        """Return the current ETag of an agent or a work order, as a client reads it."""
+        answer = await self.read(f"/{stream.replace('/', 's/', 1)}", self.admin)
+        return answer.headers["ETag"]
 
     async def facts(self, request: UUID) -> list[Envelope]:
         """Return the facts of a request's work order."""

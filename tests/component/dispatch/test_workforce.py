@@ -36,6 +36,7 @@ async def test_agents_are_registered_changed_and_listed(board: Board, admin: Hea
             "available": True,
             "skills": {"infrastructure": 3},
             "open_items": 0,
+            "version": 3,
         }
     ]
     rest = (await board.read("/agents", admin, cursor=first["next_cursor"])).json()
@@ -44,6 +45,28 @@ async def test_agents_are_registered_changed_and_listed(board: Board, admin: Hea
         "PUT", "/agents/nobody/capacity", admin, {"capacity": 1}, match='"1"'
     )
     assert problem(missing) == (404, "not-found")
+
+
+async def test_an_agent_is_read_with_the_etag_that_changing_them_needs(
+    board: Board, admin: Headers, li_na: Headers
+) -> None:
+    await board.team("network", li_na=3)
+    await board.team("security", zhao_min=1)
+    [listed] = (await board.read("/agents", admin, team="network")).json()["items"]
+    seen = await board.read("/agents/li.na", li_na)
+    assert (seen.status_code, seen.json()) == (200, listed)
+    assert seen.headers["ETag"] == f'"{listed["version"]}"'
+    assert seen.headers["Casebook-Version"] == f"agent/li.na@{listed['version']}"
+    capacity = "/agents/li.na/capacity"
+    changed = await board.send("PUT", capacity, admin, {"capacity": 2}, match=seen.headers["ETag"])
+    assert changed.status_code == 200
+    again = await board.read("/agents/li.na", admin)
+    assert again.headers["ETag"] == changed.headers["ETag"] != seen.headers["ETag"]
+    assert again.json()["capacity"] == 2
+    stale = await board.send("PUT", capacity, admin, {"capacity": 5}, match=seen.headers["ETag"])
+    assert problem(stale) == (412, "version-mismatch")
+    for agent in ("nobody", "zhao.min"):
+        assert problem(await board.read(f"/agents/{agent}", li_na)) == (404, "not-found")
 
 
 async def test_a_team_keeps_the_name_that_it_had_elsewhere(board: Board, admin: Headers) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from casebook.kit import pool
+from casebook.kit.pagination import encode_cursor
 from casebook.kit.release import of_publisher
 from tests.support.pump import SOURCE, event, fact_id, feed, quarantined, register
 from tests.support.service import Bench, Headers, Served, append, case, settled, until
@@ -154,6 +155,52 @@ async def test_what_was_refused_may_be_tried_again_under_its_key(
     tally.failing.clear()
     done = await served.send("POST", path, operator, REASON, Idempotency_Key="once")
     assert done.json() == {"applied": 1}
+
+
+async def walked(served: Served, who: Headers, path: str) -> list[list[Any]]:
+    """Return the pages of a list, of two rows each."""
+    pages: list[list[Any]] = []
+    cursor = ""
+    while not pages or cursor:
+        page = (await served.read(f"{path}?limit=2{cursor and f'&cursor={cursor}'}", who)).json()
+        pages.append(page["items"])
+        cursor = page["next_cursor"]
+    return pages
+
+
+async def test_the_quarantine_is_read_page_by_page(served: Served, operator: Headers) -> None:
+    await register(served.runtime)
+    broken = [event(f"S{n}", {"wrong": 1}, type_=submitted().type) for n in range(5)]
+    await feed(served.runtime, *broken[:3])  # of one moment, or so: the id decides
+    await feed(served.runtime, *broken[3:])
+    pages = await walked(served, operator, "/quarantine")
+    assert [len(page) for page in pages] == [2, 2, 1]
+    rows = [row for page in pages for row in page]
+    assert {row["id"] for row in rows} == {str(of_publisher(fact_id(e), "pump")) for e in broken}
+    assert rows == sorted(rows, key=lambda row: (row["received_at"], row["id"]))
+    assert [rows] == [(await served.read("/quarantine", operator)).json()["items"]]
+
+
+async def test_parked_cases_are_read_page_by_page(
+    served: Served, operator: Headers, tally: Tally
+) -> None:
+    keys = {await parked(served, tally) for _ in range(5)}
+    pages = await walked(served, operator, "/parked")
+    assert [len(page) for page in pages] == [2, 2, 1]
+    rows = [row for page in pages for row in page]
+    assert {row["key"] for row in rows} == keys
+    assert rows == sorted(rows, key=lambda row: (row["parked_at"], row["key"]))
+    assert (await served.read("/parked", operator)).json() == {"items": rows, "next_cursor": None}
+
+
+async def test_a_cursor_of_something_else_is_refused(served: Served, operator: Headers) -> None:
+    moment = "2026-03-02T08:00:00Z"
+    for path, values in (
+        ("/quarantine", [moment, "no id"]), ("/quarantine", [moment, 1]), ("/quarantine", [1]),
+        ("/parked", [moment, 1]), ("/parked", ["yesterday", "a"]),
+    ):  # fmt: skip
+        refused = await served.read(f"{path}?cursor={encode_cursor(values)}", operator)
+        assert problem(refused) == (400, "cursor-malformed"), values
 
 
 async def test_a_publisher_sees_its_own_sources_only(bench: Bench, served: Served) -> None:

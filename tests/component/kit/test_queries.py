@@ -93,7 +93,7 @@ async def test_a_parked_case_says_so_instead_of_letting_one_wait(bench: Bench) -
         projection.failing.clear()
         operator = bench.person("qian.yu", "operator")
         listed = await served.read("/parked", operator)
-        assert [(one["key"], one["records"]) for one in listed.json()] == [(key, 1)]
+        assert [(one["key"], one["records"]) for one in listed.json()["items"]] == [(key, 1)]
         done = await served.send("POST", f"/parked/{key}/retries", operator, {"reason": "fixed"})
         assert done.json() == {"applied": 1}
         read = await served.read("/requests", wang, Casebook_Min_Version=f"request/{key}@2")

@@ -135,7 +135,9 @@ class RequestMachine(RuleBasedStateMachine):
 
     @rule(impact=LEVELS, urgency=LEVELS)
     def prioritise(self, impact: int, urgency: int) -> None:
-        self.run_twice(lambda: lifecycle.prioritise(self.request, impact=impact, urgency=urgency))
+        self.run_twice(
+            lambda: lifecycle.prioritise(self.request, impact=impact, urgency=urgency, reason="a")
+        )
 
     @rule()
     def comment(self) -> None:

@@ -1,6 +1,8 @@
 """What operators do: lag, parked cases, quarantine, rebuilds, and the raw events (decisions §8)."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,12 +19,15 @@ from casebook.kit.operations_views import (
     Discarded,
     LagView,
     ParkedCase,
+    ParkedPage,
     QuarantinedEvent,
+    QuarantinePage,
     Reason,
     Rebuilt,
     Retried,
     StoredEvent,
 )
+from casebook.kit.pagination import CURSOR_LENGTH_MAX, decode_cursor, encode_cursor
 from casebook.kit.problems import PROBLEM_RESPONSES, Problem, problem_responses, rebuilding
 from casebook.kit.queries import Queries
 from casebook.kit.rebuild import rebuild
@@ -34,18 +39,39 @@ _WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _QUARANTINE = """
 SELECT id, reason, detail, channel, source, source_event, type, sequence, received_at
 FROM quarantine WHERE reason <> 'discarded' AND ($1::text IS NULL OR source = $1)
-ORDER BY received_at, id LIMIT $2
+    AND ($2::timestamptz IS NULL OR (received_at, id) > ($2, $3::uuid))
+ORDER BY received_at, id LIMIT $4
 """
 _PARKED = """
 SELECT key, count(*) AS records, (array_agg(error ORDER BY sequence))[1] AS error,
     min(parked_at) AS parked_at
 FROM parked WHERE subscription = $1 AND status = 'parked'
-GROUP BY key ORDER BY parked_at LIMIT 1000
+GROUP BY key
+HAVING $2::timestamptz IS NULL OR (min(parked_at), key) > ($2, $3::text)
+ORDER BY min(parked_at), key LIMIT $4
 """
 _EVENTS = """
 SELECT position, record, encode(hash, 'hex') FROM events WHERE position > $1
 ORDER BY position LIMIT $2
 """
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[
+    str | None, Query(max_length=CURSOR_LENGTH_MAX, description="`next_cursor` of a page")
+]
+
+
+def _place(cursor: str | None, kind: type[Any]) -> list[Any]:
+    """Return the time and the id, of a kind, that a page begins after."""
+    return [None, None] if cursor is None else decode_cursor(cursor, (datetime, kind))
+
+
+def _next(rows: Sequence[Any], limit: int, time: str, name: str) -> str | None:
+    """Return the cursor after a page, if there is more behind it."""
+    if len(rows) <= limit:
+        return None
+    last = rows[limit - 1]
+    return encode_cursor([last[time], last[name]])
 
 
 def _acting(model: type[BaseModel]) -> dict[str, Any]:
@@ -75,7 +101,7 @@ def _add_reads(router: APIRouter) -> None:
     async def list_events(
         queries: Annotated[Queries, operation("events.read")],
         after: Annotated[int, Query(ge=0, le=2**62)] = 0,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        limit: Limit = 100,
     ) -> list[StoredEvent]:
         """Return this service's own events in the order they were stored, as stored."""
         async with queries.runtime.database.http() as connection:
@@ -85,25 +111,33 @@ def _add_reads(router: APIRouter) -> None:
     @router.get("/parked", operation_id="listParkedCases")
     async def list_parked(
         queries: Annotated[Queries, operation("parked.read")],
-    ) -> list[ParkedCase]:
-        """Return the cases that wait for an operator, the oldest first."""
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> ParkedPage:
+        """Return a page of the cases that wait for an operator, the longest parked first."""
+        after = _place(cursor, str)
         async with queries.runtime.database.http() as connection:
-            rows = await connection.fetch(
-                _PARKED,
-                LIVE,
-            )
-        return [ParkedCase(**dict(row)) for row in rows]
+            rows = await connection.fetch(_PARKED, LIVE, *after, limit + 1)
+        return ParkedPage(
+            items=[ParkedCase(**dict(row)) for row in rows[:limit]],
+            next_cursor=_next(rows, limit, "parked_at", "key"),
+        )
 
     @router.get("/quarantine", operation_id="listQuarantine")
     async def list_quarantine(
         queries: Annotated[Queries, operation("quarantine.read")],
         source: Annotated[str | None, Query(max_length=255)] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> list[QuarantinedEvent]:
-        """Return what could not become a fact, with the reason; bodies stay sealed."""
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> QuarantinePage:
+        """Return a page of what could not become a fact, with the reason; bodies stay sealed."""
+        after = _place(cursor, UUID)
         async with queries.runtime.database.http() as connection:
-            rows = await connection.fetch(_QUARANTINE, source, limit)
-        return [QuarantinedEvent(**dict(row)) for row in rows]
+            rows = await connection.fetch(_QUARANTINE, source, *after, limit + 1)
+        return QuarantinePage(
+            items=[QuarantinedEvent(**dict(row)) for row in rows[:limit]],
+            next_cursor=_next(rows, limit, "received_at", "id"),
+        )
 
 
 # What changes something needs a reason, which is logged with the actor, and a key: sent again, it

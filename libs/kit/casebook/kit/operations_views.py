@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from casebook.events.envelope import GENESIS, chain
 from casebook.events.values import Label
+from casebook.kit.pagination import Page
 
 _ID = "0197a3c2-7d1e-7a60-8f3e-2b1c5d4e6f70"
 _MOMENT = "2026-03-02T08:00:00Z"
@@ -19,6 +20,24 @@ _RECORD = (
     '"specversion":"1.0","streamversion":1,"subject":"request/' + _ID + '",'
     '"time":"2026-03-02T08:00:00.000000Z","type":"casebook.request.priority-confirmed.v1"}'
 )
+
+_PARKED: dict[str, Any] = {
+    "key": _ID,
+    "records": 3,
+    "error": "UnknownMajor: casebook.request.closed.v2",
+    "parked_at": _MOMENT,
+}
+_QUARANTINED: dict[str, Any] = {
+    "id": _ID,
+    "reason": "invalid-data",
+    "detail": "number: Field required",
+    "channel": "http",
+    "source": "helpdesk",
+    "source_event": "INC0000045/3",
+    "type": "casebook.request.submitted.v1",
+    "sequence": 3,
+    "received_at": _MOMENT,
+}
 
 
 def _example(value: dict[str, Any], **more: Any) -> ConfigDict:
@@ -63,36 +82,23 @@ class StoredEvent(BaseModel):
 class ParkedCase(BaseModel):
     """A case that a handler could not take."""
 
-    model_config = _example(
-        {
-            "key": _ID,
-            "records": 3,
-            "error": "UnknownMajor: casebook.request.closed.v2",
-            "parked_at": _MOMENT,
-        }
-    )
+    model_config = _example(_PARKED)
     key: str
     records: int
     error: str
     parked_at: datetime
 
 
+class ParkedPage(Page[ParkedCase]):
+    """A page of the parked cases, the longest parked first."""
+
+    model_config = _example({"items": [_PARKED], "next_cursor": None})
+
+
 class QuarantinedEvent(BaseModel):
     """What was published and could not become a fact; its body stays sealed."""
 
-    model_config = _example(
-        {
-            "id": _ID,
-            "reason": "invalid-data",
-            "detail": "number: Field required",
-            "channel": "http",
-            "source": "helpdesk",
-            "source_event": "INC0000045/3",
-            "type": "casebook.request.submitted.v1",
-            "sequence": 3,
-            "received_at": _MOMENT,
-        }
-    )
+    model_config = _example(_QUARANTINED)
     id: UUID
     reason: str
     detail: str
@@ -102,6 +108,12 @@ class QuarantinedEvent(BaseModel):
     type: str | None
     sequence: int | None
     received_at: datetime
+
+
+class QuarantinePage(Page[QuarantinedEvent]):
+    """A page of the quarantine, the first received first."""
+
+    model_config = _example({"items": [_QUARANTINED], "next_cursor": None})
 
 
 class Applied(BaseModel):

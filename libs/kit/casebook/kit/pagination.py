@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, Field
@@ -28,8 +29,9 @@ class Page(BaseModel, Generic[Item]):
 
 
 def encode_cursor(values: Sequence[Any]) -> str:
-    """Return the cursor after a row with these sort values (text, integers, times)."""
-    return base64.urlsafe_b64encode(orjson.dumps(list(values))).rstrip(b"=").decode()
+    """Return the cursor after a row with these sort values (text, integers, times, ids)."""
+    plain = [str(value) if isinstance(value, UUID) else value for value in values]
+    return base64.urlsafe_b64encode(orjson.dumps(plain)).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, types: Sequence[type[Any]]) -> list[Any]:
@@ -61,6 +63,8 @@ def _value(value: Any, kind: type[Any]) -> Any:
         if moment.tzinfo is None or not EARLIEST <= moment < LATEST:
             raise ValueError("not a time that this service writes")
         return moment
+    if kind is UUID and isinstance(value, str):
+        return UUID(value)
     if type(value) is not kind or (kind is str and "\x00" in value):
         raise ValueError("wrong type")
     if kind is int and not INT64_MIN <= value <= INT64_MAX:

@@ -53,6 +53,9 @@ _LEAST_URGENT = 9
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _URGENCY = func.coalesce(QUEUE.c.priority, _LEAST_URGENT)
 _SUBMITTED = func.coalesce(QUEUE.c.submitted_at, _NEVER)
+_AGENTS = select(
+    STREAMS.c.stream, STREAMS.c.version, STREAMS.c.state, LOAD.c.agent, LOAD.c.open
+).join_from(LOAD, STREAMS, STREAMS.c.stream == "agent/" + LOAD.c.agent)
 
 QUEUE_CURSOR: tuple[type[Any], ...] = (int, datetime, str)
 
@@ -118,18 +121,19 @@ def load(scope: ColumnElement[bool], agent: str) -> Select[Any]:
 
 def agents(
     scope: ColumnElement[bool], *, team: str | None, after: str | None, limit: int
-) -> Select[Any, Any, Any, Any]:
+) -> Select[Any, Any, Any, Any, Any]:
     """Return the statement for a page of registered agents, by id."""
-    statement = (
-        select(STREAMS.c.stream, STREAMS.c.state, LOAD.c.agent, LOAD.c.open)
-        .join_from(LOAD, STREAMS, STREAMS.c.stream == "agent/" + LOAD.c.agent)
-        .where(scope)
-    )
+    statement = _AGENTS.where(scope)
     if team is not None:
         statement = statement.where(LOAD.c.team == team)
     if after is not None:
         statement = statement.where(LOAD.c.agent > after)
     return statement.order_by(LOAD.c.agent).limit(limit)
+
+
+def agent(scope: ColumnElement[bool], agent: str) -> Select[Any, Any, Any, Any, Any]:
+    """Return the statement for one registered agent."""
+    return _AGENTS.where(scope, LOAD.c.agent == agent)
 
 
 def teams(scope: ColumnElement[bool], *, after: str | None, limit: int) -> Select[Any]:

@@ -65,6 +65,7 @@ _AGENT: dict[str, Any] = {
     "available": True,
     "skills": {"networking": 3},
 }
+_AGENT_ENTRY: dict[str, Any] = _AGENT | {"name": "李娜", "open_items": 2, "version": 3}
 
 
 class View(BaseModel):
@@ -179,7 +180,7 @@ class TeamPage(Page[TeamView]):
 
 
 class AgentView(View):
-    """An agent; their name is read in the list."""
+    """An agent; their name is read with the agent."""
 
     model_config = ConfigDict(json_schema_extra={"example": _AGENT})
     agent: str
@@ -195,25 +196,19 @@ class AgentView(View):
 
 
 class AgentEntry(AgentView):
-    """An agent in a list, with what they hold."""
+    """An agent with their name and what they hold."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": _AGENT | {"name": "李娜", "open_items": 2}}
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _AGENT_ENTRY})
     name: str | None
     open_items: int
+    version: int = Field(description="Of the agent's stream: the number in their ETag")
 
 
 class AgentPage(Page[AgentEntry]):
     """A page of the agents, by id."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "items": [_AGENT | {"name": "李娜", "open_items": 2}],
-                "next_cursor": None,
-            }
-        }
+        json_schema_extra={"example": {"items": [_AGENT_ENTRY], "next_cursor": None}}
     )
 
 

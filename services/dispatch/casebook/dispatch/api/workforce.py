@@ -1,6 +1,7 @@
 """Teams and agents: who there is, what they can do, and how much (handbook 2.2, 4.4)."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import TypeAdapter
@@ -29,9 +30,10 @@ from casebook.dispatch.domain import team as teams
 from casebook.dispatch.domain.agent import Agent
 from casebook.dispatch.domain.team import Team
 from casebook.kit.exchange import Exchange, operation
+from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import decode_cursor, encode_cursor
 from casebook.kit.policy import AccessColumns
-from casebook.kit.problems import PROBLEM_RESPONSES
+from casebook.kit.problems import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(tags=["teams and agents"])
 _AGENTS, _TEAMS = TypeAdapter(Agent), TypeAdapter(Team)
@@ -116,15 +118,26 @@ async def list_agents(
         )
     )
     page = rows[: wanted.limit]
-    states = [_AGENTS.validate_python(row["state"]) for row in page]
-    names = await exchange.open([state.name for state in states])
     return AgentPage(
-        items=[
-            AgentEntry(**agent_fields(row["stream"], state), name=name, open_items=row["open"])
-            for row, state, name in zip(page, states, names, strict=True)
-        ],
+        items=await _entries(exchange, page),
         next_cursor=encode_cursor([page[-1]["agent"]]) if len(rows) > wanted.limit else None,
     )
+
+
+@router.get("/agents/{agent}", operation_id="getAgent", responses=PROBLEM_RESPONSES | VERSIONED)
+async def get_agent(
+    agent: AgentId,
+    exchange: Annotated[Exchange, operation("agent.read")],
+    response: Response,
+) -> AgentEntry:
+    """Read an agent, with what they hold and the ETag that changing them needs."""
+    rows = await exchange.fetch(statements.agent(exchange.scope(statements.AGENT_ACCESS), agent))
+    if not rows:
+        raise Problem(404)
+    [entry] = await _entries(exchange, rows)
+    response.headers["ETag"] = f'"{entry.version}"'
+    response.headers["Casebook-Version"] = f"agent/{agent}@{entry.version}"
+    return entry
 
 
 @router.put(
@@ -189,3 +202,18 @@ async def change_availability(
         lambda state, now: agents.change_availability(state, available=body.available),
         respond=AgentView.of,
     )
+
+
+async def _entries(exchange: Exchange, rows: Sequence[Mapping[str, Any]]) -> list[AgentEntry]:
+    """Return the agents of rows, with their names as plain text."""
+    states = [_AGENTS.validate_python(row["state"]) for row in rows]
+    names = await exchange.open([state.name for state in states])
+    return [
+        AgentEntry(
+            **agent_fields(row["stream"], state),
+            name=name,
+            open_items=row["open"],
+            version=row["version"],
+        )
+        for row, state, name in zip(rows, states, names, strict=True)
+    ]

@@ -105,7 +105,9 @@ class PriorityBody(Body):
     )
     impact: Level
     urgency: Level
-    reason: PlainText | None = None
+    reason: PlainText | None = Field(
+        default=None, description="Why; needed to change a priority that is set"
+    )
 
 
 class CommentBody(Body):

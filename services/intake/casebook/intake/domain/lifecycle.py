@@ -115,8 +115,10 @@ def prioritise(
 
     Assumption: not any more once the work is done, since targets depend on the priority.
 
-    :raises Refused: ``already-resolved``, ``unknown-level``, or because the request is over or
-        not ours.
+    A priority that is set is overridden with a reason; the first one needs none.
+
+    :raises Refused: ``already-resolved``, ``unknown-level``, ``reason-required``, or because the
+        request is over or not ours.
     """
     ensure_live(request)
     ensure_not_resolved(request)
@@ -125,6 +127,7 @@ def prioritise(
         return [_first_priority(impact, urgency)]
     if (request.impact, request.urgency, request.priority) == (impact, urgency, resolved):
         return []
+    priority.ensure_reason(reason)
     return [
         RequestReprioritised(
             impact=impact,
