@@ -115,6 +115,7 @@ def test_what_cannot_be_a_fact_is_quarantined_with_its_reason(platform: Stage) -
         "sealed-text": event("q4", data=data | {"title": {"key": "k", "ciphertext": "c2VhbGVk"}}),
         "not-publishable": event("q5", "source.registered.v1", data=registration),
         "type-not-allowed": event("q7", "request.closed.v1", data={"basis": "observed"}),
+        "time-in-future": event("q10", time="2099-12-31T23:59:59Z"),
     }
     found = results(publish(everybody, "intake", list(quarantined.values())))
     assert dict(zip(quarantined, found, strict=True)) == {

@@ -1,5 +1,6 @@
 """Nobody sees or changes work that is not theirs."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -67,6 +68,31 @@ async def test_work_and_queues_are_read_by_the_team(
             "forbidden",
         )
     assert (await board.read("/queues/nowhere", stranger)).status_code == 404
+
+
+async def test_teams_count_while_the_reader_is_at_most_a_minute_behind(
+    board: Board, wang_wei: Headers, lead: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> dict[int, int]:
+        raise ConnectionError("the log is away")
+
+    async def seen() -> list[int]:
+        people = (wang_wei, lead, board.person("qian.yu", "auditor"))
+        return [(await board.read(path, who)).status_code for who in people]
+
+    await board.team("network", li_na=1, wang_wei=1, he_jun=1)
+    request = await board.submitted()
+    await board.matched(request)
+    path = f"/work-orders/{request}"
+    await board.passed(timedelta(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(board.runtime.log, "heads", away)
+        board.clock.pass_(timedelta(seconds=60))
+        assert await seen() == [200, 200, 200]
+        board.clock.pass_(timedelta(seconds=1))
+        assert await seen() == [404, 404, 200]
+    await board.passed(timedelta(0))
+    assert await seen() == [200, 200, 200]
 
 
 async def test_a_thousand_of_another_team_do_not_hide_ones_own(

@@ -1,6 +1,6 @@
 """Registered sources, and the history that one publishes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -49,6 +49,22 @@ async def test_a_registration_is_replaced_by_who_has_seen_it(desk: Desk, admin: 
     assert (await desk.send("PUT", path, admin, other)).headers["ETag"] == '"2"', "no change"
     assert (await desk.read("/sources", admin)).json()[0]["version"] == 2
     assert problem(await desk.read("/sources/none", admin)) == (404, "not-found")
+
+
+async def test_a_source_is_read_as_it_was(desk: Desk, admin: Headers, requester: Headers) -> None:
+    path, other = "/sources/uci498", SOURCE | {"publisher": "other"}
+    await desk.send("PUT", path, admin, SOURCE)
+    before = desk.clock.now()
+    desk.clock.pass_(timedelta(hours=1))
+    await desk.send("PUT", path, admin, other, match='"1"')
+    assert (await desk.read(path, admin)).json()["publisher"] == "other"
+    then = await desk.read(path, admin, as_of=before.isoformat())
+    assert (then.json()["publisher"], then.json()["version"]) == ("importer", 1)
+    assert then.headers["ETag"] == '"1"'
+    earlier = (before - timedelta(days=1)).isoformat()
+    assert problem(await desk.read(path, admin, as_of=earlier)) == (404, "not-found")
+    denied = await desk.read(path, requester, as_of=before.isoformat())
+    assert problem(denied) == (403, "forbidden")
 
 
 async def test_nobody_else_registers_or_sees_sources(

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from casebook.kit.log import PARTITIONS
 from tests.support.kafka import create_topic, kafka_for_tests
 from tests.support.published_log import send_undecodable
 from tests.support.pump import event, inbox_size, key_of, quarantined, register
-from tests.support.service import Bench, open_bench, until
+from tests.support.service import START, Bench, open_bench, until
 from tests.support.toy import dispatch, intake, submitted
 
 
@@ -114,15 +115,16 @@ async def test_what_is_no_event_is_intakes_to_quarantine(kafka: Bench, publisher
             structured(nasty, key=b"another-subject"),
             structured(event("S", {"x": 1}, type_="casebook.parcel.sent.v1")),
             structured(event("S", {"wrong": 1}, 2, type_=WorkOrderStarted.type)),
+            structured(event("T", submitted(), time=START + timedelta(minutes=6))),
             structured(event("S", submitted(), 1)),
         )
         await until(lambda: _facts(kafka, 1, 0), [requests, work])
-        await until(lambda: _quarantine(kafka, 6), [requests, work])
+        await until(lambda: _quarantine(kafka, 7), [requests, work])
         assert requests.failed_tasks() == work.failed_tasks() == []
     reasons = sorted(reason for reason, _ in await _reasons(kafka))
     assert reasons == sorted(
-        ["data-not-an-object", "invalid-utf-8", "key-mismatch", "malformed-json", "unknown-type",
-         "unsafe-text"]
+        ["data-not-an-object", "invalid-utf-8", "key-mismatch", "malformed-json", "time-in-future",
+         "unknown-type", "unsafe-text"]
     )  # fmt: skip
     assert [reason for reason, _ in await quarantined(kafka, "dispatch")] == ["invalid-data"]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -142,6 +143,28 @@ async def test_of_an_unknown_source_and_a_foreign_one_the_promoter_judges(bench:
         await held(bench, runtime, "type-not-allowed")
         assert outcomes(await feed(runtime, alone, publisher="mallory")) == ["accepted"]
         await held(bench, runtime, "type-not-allowed", "wrong-publisher")
+
+
+@pytest.mark.parametrize("mode", ["live", "observed"])
+async def test_what_is_dated_ahead_is_refused_at_the_door_and_skipped(
+    bench: Bench, mode: str
+) -> None:
+    async with bench.running(intake()) as runtime:
+        await register(runtime, mode=mode)
+        latest = runtime.clock.now() + timedelta(minutes=5)
+        ahead = replace(SECOND, time=latest + timedelta(seconds=1))
+        [refused, taken] = await feed(runtime, ahead, replace(FIRST, time=latest))
+        assert (refused.outcome, refused.code) == ("quarantined", "time-in-future")
+        assert refused.detail == "time is more than 5 minutes ahead of the service's clock"
+        assert taken.outcome == "accepted"
+        await feed(runtime, THIRD)
+        await told(bench, runtime, (1, "-"), (2, "time-in-future"), (3, "-"))
+        assert await quarantined(bench) == [("time-in-future", SECOND.id)]
+        bench.clock.pass_(timedelta(seconds=1))
+        assert outcomes(await feed(runtime, ahead)) == ["time-in-future"], "sent again"
+        assert await retried(runtime, row_id(SECOND)) == "accepted"
+        await told(bench, runtime, (1, "-"), (2, "time-in-future"), (3, "-"), (2, "-"))
+        assert await quarantined(bench) == []
 
 
 async def test_what_waited_too_long_takes_no_id_from_another_publisher(bench: Bench) -> None:

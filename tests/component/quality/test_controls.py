@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -67,6 +67,20 @@ async def test_a_direct_closing_is_found_and_raised(
     assert key == str(request_id)
     assert f'"causationid":"{closing}"' in record
     assert TRACEPARENT in record
+
+
+async def test_a_nonconformity_is_read_as_it_was(quality: RunningService, auditor: Headers) -> None:
+    _, closing = await closed_request(quality)
+    await quality.until(PENDING, 0)
+    path = f"{NONCONFORMITIES}/{nonconformity_id(closing)}"
+    now = await quality.read(path, auditor)
+    raised_at = datetime.fromisoformat(now.json()["raised_at"])
+    then = await quality.read(path, auditor, as_of=raised_at.isoformat())
+    assert (then.json(), then.headers["ETag"]) == (now.json(), now.headers["ETag"])
+    earlier = (raised_at - timedelta(microseconds=1)).isoformat()
+    assert problem(await quality.read(path, auditor, as_of=earlier)) == (404, "not-found")
+    stranger = await quality.read(path, quality.person("x", "lead"), as_of=raised_at.isoformat())
+    assert problem(stranger) == (404, "not-found")
 
 
 @pytest.mark.parametrize("agreement", ["confirmed", "announced"])

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from casebook.events.request import RequestCancelled, RequestClosed, RequestReopened
@@ -47,6 +48,22 @@ async def test_the_requester_is_asked_at_closure_and_answers_once(
     assert TRACEPARENT in record
     plain = await quality.value("SELECT count(*) FROM events WHERE record LIKE '%谢谢%'")
     assert plain == 0
+
+
+async def test_a_survey_is_read_as_it_was(quality: RunningService, requester: Headers) -> None:
+    request_id, _ = await closed_request(quality)
+    path, before = f"{SURVEYS}/{request_id}", quality.clock.now()
+    quality.clock.pass_(timedelta(hours=1))
+    body = {"satisfaction": 5, "comment": "谢谢！"}
+    await quality.send("PUT", f"{path}/answer", requester, body, match='"1"')
+    assert (await quality.read(path, requester)).json()["status"] == "answered"
+    then = await quality.read(path, requester, as_of=before.isoformat())
+    assert (then.json()["status"], then.json()["comment"]) == ("sent", None)
+    assert then.headers["ETag"] == '"1"'
+    earlier = (before - timedelta(days=1)).isoformat()
+    assert problem(await quality.read(path, requester, as_of=earlier)) == (404, "not-found")
+    stranger = await quality.read(path, quality.person("x", "requester"), as_of=before.isoformat())
+    assert problem(stranger) == (404, "not-found")
 
 
 async def test_an_answer_sent_again_is_answered_the_same(

@@ -71,6 +71,23 @@ async def test_a_risk_is_assessed_treated_and_closed(
     assert plain == 0
 
 
+async def test_a_risk_is_read_as_it_was(
+    risk: RunningService, manager: Headers, auditor: Headers
+) -> None:
+    path, before = await registered(risk, manager), risk.clock.now()
+    risk.clock.pass_(timedelta(hours=1))
+    await done(risk, "POST", f"{path}/assessments", manager, ASSESSMENT, version=1)
+    assert (await risk.read(path, auditor)).json()["status"] == "assessed"
+    then = await risk.read(path, auditor, as_of=before.isoformat())
+    assert (then.json()["status"], then.json()["inherent"]) == ("identified", None)
+    assert (then.json()["title"], then.headers["ETag"]) == (REGISTRATION["title"], '"1"')
+    earlier = {"as_of": (before - timedelta(days=1)).isoformat()}
+    assert problem(await risk.read(path, auditor, **earlier)) == (404, "not-found")
+    stranger = await risk.read(path, risk.person("x", "agent"), as_of=before.isoformat())
+    assert problem(stranger) == problem(await risk.read(path, risk.person("x", "agent")))
+    assert problem(stranger) == (404, "not-found")
+
+
 async def test_the_rules_are_kept_over_http(risk: RunningService, manager: Headers) -> None:
     path = await registered(risk, manager)
     owner = risk.person("sun.li", "risk-manager")

@@ -5,13 +5,14 @@ An endpoint takes ``Annotated[Commands, operation("request.confirm")]`` to chang
 the policy table; the documentation and the tests find it on the route.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from casebook.events.values import Moment
 from casebook.kit import metrics
 from casebook.kit.commands import Commands
 from casebook.kit.principals import with_teams
@@ -21,6 +22,12 @@ from casebook.kit.queries import MINIMUM_VERSION, Queries
 if TYPE_CHECKING:
     from casebook.kit.identity import Principal
     from casebook.kit.runtime import Runtime
+
+
+AsOf = Annotated[
+    Moment | None,
+    Query(description="Only what had happened by then, as RFC 3339 with a zone"),
+]
 
 
 class Exchange(Commands, Queries):

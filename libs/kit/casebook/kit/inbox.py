@@ -11,7 +11,7 @@ cannot take each other's ids.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from casebook.events.request import ImportRowRejected
 from casebook.kit import metrics
 from casebook.kit.clock import Clock
 from casebook.kit.database import Connection
+from casebook.kit.decider import Refused
 from casebook.kit.ids import named_id, source_id
 from casebook.kit.keys import KeyRing, digest, seal
 from casebook.kit.quarantine import Quarantined, quarantine
@@ -53,7 +54,8 @@ ON CONFLICT (id, publisher) DO NOTHING RETURNING id
 _REGISTERED = """
 SELECT source, types FROM sources WHERE source = ANY($1::text[]) AND publisher = $2
 """
-_TYPE_NOT_ALLOWED = ("type-not-allowed", "the source is not registered for this type")
+TIME_AHEAD_MAX = timedelta(minutes=5)
+"""How far the clock of a publisher may be ahead of this service's."""
 RELEASED_BY_SENDING_AGAIN = frozenset({"predecessor-missing", "unknown-source", "wrong-publisher"})
 
 
@@ -109,7 +111,7 @@ class Inbox:
         items = [self._prepare(event, publisher) for event in events]
         mine = [item for item in items if item.refusal != "not-the-owner"]
         await self._seal(connection, mine)
-        await self._refuse_types(connection, mine)
+        await self._refuse(connection, mine)
         known = await self._known(connection, mine)
         fresh: dict[UUID, _Item] = {}
         bad: list[Quarantined] = []
@@ -176,10 +178,10 @@ class Inbox:
                 item.event = item.event.model_copy(update=sealed)
             item.data = orjson.dumps(item.event.payload()).decode()
 
-    async def _refuse_types(self, connection: Connection, items: Sequence[_Item]) -> None:
-        """Refuse what a source that is known already is not registered for.
+    async def _refuse(self, connection: Connection, items: Sequence[_Item]) -> None:
+        """Refuse what is dated ahead, and what a known source is not registered for.
 
-        Of an unknown source, and of one that others speak for, the promoter judges.
+        Of an unknown source, and of one that others speak for, the promoter judges the type.
         """
         sound = [item for item in items if item.event is not None]
         if not sound:
@@ -187,10 +189,13 @@ class Inbox:
         sources = sorted({item.published.source for item in sound})
         rows = await connection.fetch(_REGISTERED, sources, sound[0].publisher)
         allowed = {row[0]: row[1] for row in rows}
+        now = self._clock.now()
         for item in sound:
-            types = allowed.get(item.published.source)
-            if types is not None and item.published.type not in types:
-                item.refusal, item.detail = _TYPE_NOT_ALLOWED
+            try:
+                _ensure_happened(item.published.time, now)
+                _ensure_allowed(item.published.type, allowed.get(item.published.source))
+            except Refused as refused:
+                item.refusal, item.detail = refused.code, refused.detail
                 item.stream, item.data = f"ingress-{self._service}/{item.case_key}", ""
 
     async def _known(
@@ -292,6 +297,24 @@ def owner_of_published(type_: str) -> str:
     """Return the service that takes published events of a type: intake, if no service owns it."""
     known = CURRENT.get(base(type_))
     return "intake" if known is None else owner(known.type) or "intake"
+
+
+def _ensure_happened(time: datetime, now: datetime) -> None:
+    """Accept a time that clocks which differ a little may tell.
+
+    :raises Refused: ``time-in-future``
+    """
+    if time > now + TIME_AHEAD_MAX:
+        raise Refused("time-in-future", "time is more than 5 minutes ahead of the service's clock")
+
+
+def _ensure_allowed(type_: str, types: Sequence[str] | None) -> None:
+    """Accept a type that the source is registered for, or of a source that is not known.
+
+    :raises Refused: ``type-not-allowed``
+    """
+    if types is not None and type_ not in types:
+        raise Refused("type-not-allowed", "the source is not registered for this type")
 
 
 def _plain(event: Event) -> dict[str, str]:

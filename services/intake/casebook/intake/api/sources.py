@@ -11,7 +11,7 @@ from casebook.intake.api.commands import COMMAND_RESPONSES
 from casebook.intake.api.views import SourceView
 from casebook.intake.domain import source as domain
 from casebook.intake.domain.source import Source
-from casebook.kit.exchange import Exchange, operation
+from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi import IF_MATCH_TO_REPLACE
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.policy import AccessColumns
@@ -69,10 +69,12 @@ async def list_sources(exchange: Reading) -> list[SourceView]:
 
 
 @router.get("/sources/{name}", operation_id="getSource", responses=PROBLEM_RESPONSES | VERSIONED)
-async def get_source(name: SourceName, exchange: Reading, response: Response) -> SourceView:
-    """Read one registered source, with the ETag that changing it needs."""
+async def get_source(
+    name: SourceName, exchange: Reading, response: Response, as_of: AsOf = None
+) -> SourceView:
+    """Read one registered source, now or as it was, with the ETag that changing it needs."""
     stream = f"definition/source/{name}"
-    version, state = await exchange.state(stream)
+    version, state = await exchange.state(stream, as_of)
     response.headers["ETag"] = f'"{version}"'
     response.headers["Casebook-Version"] = f"{stream}@{version}"
     return SourceView.of(stream, version, state)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from casebook.events.definitions import CLOSURE_CONTROL
 from casebook.events.values import Label
-from casebook.kit.exchange import Exchange, operation
+from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
 from casebook.kit.problems import PROBLEM_RESPONSES, Problem
@@ -141,11 +141,11 @@ async def list_nonconformities(
     responses=PROBLEM_RESPONSES | VERSIONED,
 )
 async def get_nonconformity(
-    nonconformity_id: UUID, exchange: Nonconformities, response: Response
+    nonconformity_id: UUID, exchange: Nonconformities, response: Response, as_of: AsOf = None
 ) -> NonconformityView:
-    """Read one nonconformity."""
+    """Read one nonconformity, now or as it was."""
     stream = f"nonconformity/{nonconformity_id}"
-    version, state = await exchange.state(stream)
+    version, state = await exchange.state(stream, as_of)
     response.headers["ETag"] = f'"{version}"'
     response.headers["Casebook-Version"] = f"{stream}@{version}"
     return NonconformityView.of(stream, state)

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from casebook.events.definitions import CLOSURE_SURVEY
-from casebook.kit.exchange import Exchange, operation
+from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.problems import PROBLEM_RESPONSES, problem_responses
 from casebook.quality.api import statements
@@ -50,10 +50,11 @@ async def get_survey(
     request_id: UUID,
     exchange: Annotated[Exchange, operation("survey.read")],
     response: Response,
+    as_of: AsOf = None,
 ) -> SurveyView:
-    """Read the survey of a request."""
+    """Read the survey of a request, now or as it was."""
     stream = f"survey/{request_id}"
-    version, state = await exchange.state(stream)
+    version, state = await exchange.state(stream, as_of)
     [comment] = await exchange.open([state.comment])
     response.headers["ETag"] = f'"{version}"'
     response.headers["Casebook-Version"] = f"{stream}@{version}"

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from casebook.events.definitions import RISK_SCALE
 from casebook.events.values import Label
-from casebook.kit.exchange import Exchange, operation
+from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
 from casebook.kit.problems import PROBLEM_RESPONSES, Problem
@@ -109,10 +109,12 @@ async def get_risk_heat_map(
 
 
 @router.get("/risks/{risk_id}", operation_id="getRisk", responses=PROBLEM_RESPONSES | VERSIONED)
-async def get_risk(risk_id: UUID, exchange: Reading, response: Response) -> RiskDetail:
-    """Read one risk with its assessments, its treatment, and what it rests on."""
+async def get_risk(
+    risk_id: UUID, exchange: Reading, response: Response, as_of: AsOf = None
+) -> RiskDetail:
+    """Read one risk, now or as it was: its assessments, its treatment, and what it rests on."""
     stream = f"risk/{risk_id}"
-    version, state = await exchange.state(stream)
+    version, state = await exchange.state(stream, as_of)
     response.headers["ETag"] = f'"{version}"'
     response.headers["Casebook-Version"] = f"{stream}@{version}"
     return await _detail(exchange, stream, state)
