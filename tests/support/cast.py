@@ -324,13 +324,15 @@ async def _evidence(cast: Cast, case: Case) -> None:
     )
     monitoring, risk = (cast.desk.platform.runtime(name) for name in ("monitoring", "risk"))
     cause = Cause(actor="service:monitoring")
-    [fact] = await append(monitoring, f"service-level/{request}", breach, cause=cause)
+    said = append(monitoring, f"service-level/{request}", breach, cause=cause)
+    [fact] = await monitoring.beside(said)
     rate = Rate(measured=20, breached=1)
     measured = Measurement(window_start(now), now, rate, (fact.id,))
     raised = raise_candidate(Risk(), service="mail", measurement=measured)
     recovered = RiskCandidateRecovered(measured=20, breached=0, lower_bound_millionths=0)
     cause = Cause(actor="service:risk")
-    await append(risk, f"risk/{uuid.uuid4()}", *raised, recovered, cause=cause)
+    risen = append(risk, f"risk/{uuid.uuid4()}", *raised, recovered, cause=cause)
+    await risk.beside(risen)
 
 
 async def _nonconformity(cast: Cast, case: Case) -> None:
