@@ -19,7 +19,7 @@ from casebook.kit.log import PARTITIONS
 from tests.support.kafka import create_topic, kafka_for_tests
 from tests.support.published_log import send_undecodable
 from tests.support.pump import event, inbox_size, key_of, quarantined, register
-from tests.support.service import START, Bench, open_bench, until
+from tests.support.service import START, Bench, open_bench, settled, until
 from tests.support.toy import dispatch, intake, submitted
 
 
@@ -93,6 +93,7 @@ async def test_each_owner_takes_its_own_in_the_order_of_the_source(
             structured(event("S", submitted(title="标题"), 1)),
         )
         await until(lambda: _facts(kafka, 2, 2), [requests, work])
+        await settled(requests, work)
         assert requests.failed_tasks() == work.failed_tasks() == []
     assert await facts(kafka, "intake") == [("submitted", 1), ("commented", 3)]
     assert await facts(kafka, "dispatch") == [("started", 2), ("started", 4)]
