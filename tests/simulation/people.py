@@ -83,7 +83,7 @@ def _classification(rng: random.Random) -> ClassificationBody:
 
 
 def _priority(rng: random.Random) -> PriorityBody:
-    return PriorityBody(impact=rng.randint(1, 3), urgency=rng.randint(1, 3), reason="urgent")
+    return PriorityBody(impact=rng.randint(1, 3), urgency=rng.randint(1, 3))
 
 
 def _wait(rng: random.Random) -> WaitBody:

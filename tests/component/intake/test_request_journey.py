@@ -127,12 +127,7 @@ async def test_from_submission_to_confirmation(
         "PUT", f"{path}/classification", agent, network, match=assigned["etag"]
     )
     assert classified.status_code == 200
-    wordless = {"impact": 1, "urgency": 1}
-    refused = await desk.send(
-        "PUT", f"{path}/priority", agent, wordless, match=classified.headers["ETag"]
-    )
-    assert problem(refused) == (409, "reason-required")
-    raised = wordless | {"reason": "整个部门受影响"}
+    raised = {"impact": 1, "urgency": 1, "reason": "整个部门受影响"}
     prioritised = await desk.send(
         "PUT", f"{path}/priority", agent, raised, match=classified.headers["ETag"]
     )

@@ -135,9 +135,7 @@ class RequestMachine(RuleBasedStateMachine):
 
     @rule(impact=LEVELS, urgency=LEVELS)
     def prioritise(self, impact: int, urgency: int) -> None:
-        self.run_twice(
-            lambda: lifecycle.prioritise(self.request, impact=impact, urgency=urgency, reason="a")
-        )
+        self.run_twice(lambda: lifecycle.prioritise(self.request, impact=impact, urgency=urgency))
 
     @rule()
     def comment(self) -> None:

@@ -105,9 +105,7 @@ class PriorityBody(Body):
     )
     impact: Level
     urgency: Level
-    reason: PlainText | None = Field(
-        default=None, description="Why; needed to change a priority that is set"
-    )
+    reason: PlainText | None = None
 
 
 class CommentBody(Body):

@@ -115,10 +115,8 @@ def prioritise(
 
     Assumption: not any more once the work is done, since targets depend on the priority.
 
-    A priority that is set is overridden with a reason; the first one needs none.
-
-    :raises Refused: ``already-resolved``, ``unknown-level``, ``reason-required``, or because the
-        request is over or not ours.
+    :raises Refused: ``already-resolved``, ``unknown-level``, or because the request is over or
+        not ours.
     """
     ensure_live(request)
     ensure_not_resolved(request)
@@ -127,7 +125,6 @@ def prioritise(
         return [_first_priority(impact, urgency)]
     if (request.impact, request.urgency, request.priority) == (impact, urgency, resolved):
         return []
-    priority.ensure_reason(reason)
     return [
         RequestReprioritised(
             impact=impact,

@@ -16,12 +16,3 @@ def resolve(impact: int, urgency: int, matrix: Definition[PriorityMatrix] = PRIO
     if impact not in LEVELS or urgency not in LEVELS:
         raise Refused("unknown-level", "impact and urgency are 1 (high), 2 (medium) or 3 (low)")
     return matrix.body.rows[impact - 1][urgency - 1]
-
-
-def ensure_reason(reason: object | None) -> None:
-    """Ask why a priority that is set is changed, because targets and queues follow it.
-
-    :raises Refused: ``reason-required``.
-    """
-    if reason is None:
-        raise Refused("reason-required", "it has a priority; to change it, say why")

@@ -34,8 +34,8 @@ def guard(request: Request, event: RequestEvent) -> None:
     """Refuse a published fact that the rules of the commands do not allow.
 
     :raises Refused: with the code of the command, ``already-classified``, ``not-classified``,
-        ``already-prioritised``, ``not-prioritised``, ``priority-not-by-matrix``,
-        ``reason-required`` or ``closure-without-basis``.
+        ``already-prioritised``, ``not-prioritised``, ``priority-not-by-matrix`` or
+        ``closure-without-basis``.
     """
     match event:
         case RequestSubmitted():
@@ -89,8 +89,6 @@ def _guard_priority(request: Request, event: RequestPrioritised | RequestReprior
         or event.priority != priority.resolve(event.impact, event.urgency)
     ):
         raise Refused("priority-not-by-matrix", "impact and urgency do not give this priority")
-    if isinstance(event, RequestReprioritised) and request.live:  # history seldom says why
-        priority.ensure_reason(event.reason)
 
 
 def _guard_closure(request: Request, event: RequestClosed) -> None:
