@@ -25,10 +25,11 @@ def a_read_shows_what_never_was(snapshot: Snapshot, history: History) -> None:
 
 @plant("I5")
 def a_write_came_before_one_that_had_ended(snapshot: Snapshot, history: History) -> None:
-    done = command(history, "accept").ok
-    for attempt in command(history, "accept").attempts:
-        attempt.started, attempt.ended = attempt.started + 10**6, attempt.ended + 10**6
+    accepted = command(history, "accept")
+    done = accepted.ok
     later = replace(done, key=str(uuid.uuid4()), version=done.version + 1, seen=None, name="x")
+    for attempt in accepted.attempts:
+        attempt.started, attempt.ended = attempt.started + 10**6, attempt.ended + 10**6
     history.ops.append(later)
 
 

@@ -1,5 +1,6 @@
 """The database roles of services, made by who may and refused to who may not."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.postgres import (
 from tests.support.toy import intake
 
 TOY = intake()
+PATIENCE_SECONDS = 20.0
 SERVERS = {"15": postgres_15_for_tests, "newest": postgres_for_tests}
 
 
@@ -82,6 +84,20 @@ async def test_who_owns_the_database_and_may_create_roles_prepares_them(
     for statement in ("DELETE FROM {}.events", "TRUNCATE {}.events", "DROP TABLE {}.events"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await run(url, statement.format(TOY.name))
+
+
+async def test_running_services_are_in_nobodys_way(owner: str, tmp_path: Path) -> None:
+    """A service that reads, and an ``init`` that waits for it with locks, would be a deadlock."""
+    url = await prepared(owner, tmp_path)
+    (projection,) = TOY.projections
+    reading = await asyncpg.connect(url)
+    try:
+        async with reading.transaction():
+            await reading.execute(f"SELECT FROM {TOY.name}.{projection.name}")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await prepared(owner, tmp_path) == url
+    finally:
+        await reading.close()
 
 
 async def test_a_lost_address_is_made_anew_and_a_changed_one_is_mended(

@@ -126,7 +126,7 @@ async def _grant(connection: Connection, service: Service, role: str, database: 
         f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO "{role}"',
     ):
         await connection.execute(statement)
-    for relation in await _rebuilt(connection, service):
+    for relation in await _to_hand_over(connection, service, role):
         await connection.execute(f'ALTER TABLE {schema}."{relation}" OWNER TO "{role}"')
     if await connection.fetchval("SELECT to_regclass('log.records') IS NOT NULL"):
         await connection.execute(f'GRANT USAGE ON SCHEMA log TO "{role}"')
@@ -134,15 +134,20 @@ async def _grant(connection: Connection, service: Service, role: str, database: 
         await connection.execute(f'GRANT SELECT, UPDATE ON log.partitions TO "{role}"')
 
 
-async def _rebuilt(connection: Connection, service: Service) -> list[str]:
-    """Return the views of the projections, the tables behind them, and those in the making."""
+async def _to_hand_over(connection: Connection, service: Service, role: str) -> list[str]:
+    """Return what a rebuild replaces and another role owns: views, tables, those in the making.
+
+    What is the role's already is left alone: its services may be reading it.
+    """
     rows = await connection.fetch(
         """SELECT c.relname FROM pg_class c, unnest($2::text[]) AS p(name)
         WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'v')
+            AND pg_get_userbyid(c.relowner) <> $3
             AND (c.relname = p.name OR c.relname = 'rebuild_cases_' || p.name
                 OR c.relname ~ ('^' || p.name || '_v[0-9]+_[0-9]+$'))""",
         f'"{service.name}"',
         [projection.name for projection in service.projections],
+        role,
     )
     return [row[0] for row in rows]
 
