@@ -43,7 +43,7 @@ AT_ONCE = 4
 """How many calls are under way at a time: as many as a service has connections for them."""
 
 BUSY = frozenset({"unavailable", "busy", "not-caught-up", "rebuilding"})
-PATIENCE_TRIES = 20
+PATIENCE_TRIES = 200
 
 Headers = dict[str, str]
 Value = TypeVar("Value")

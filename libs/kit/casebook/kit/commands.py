@@ -221,7 +221,7 @@ class Commands:
         condition = self.request.headers.get(IF_MATCH)
         if condition is None:
             raise Problem(428, "if-match-required", "send If-Match with the ETag you have seen")
-        if version == 0 or condition.strip() not in {f'"{version}"', "*"}:
+        if condition.strip() not in {f'"{version}"', "*"}:
             raise Problem(412, "version-mismatch", "the resource has changed; read it again")
 
 
