@@ -22,13 +22,10 @@ import httpx
 import structlog
 
 from casebook.events.definitions import CLOSURE_CONTROL
-from casebook.events.risk import RiskCandidateRecovered
 from casebook.events.service_level import ServiceLevelTargetBreached
 from casebook.kit.store import Cause
 from casebook.platform.front import Front
-from casebook.risk.domain.breach_rate import Measurement, Rate, window_start
-from casebook.risk.domain.register import raise_candidate
-from casebook.risk.domain.risk import Risk
+from tests.support.candidates import count_as_evidence
 from tests.support.conformance import watch_async
 from tests.support.filled import URL, Desk, desk
 from tests.support.interface import Json, Operation, operations
@@ -326,13 +323,7 @@ async def _evidence(cast: Cast, case: Case) -> None:
     cause = Cause(actor="service:monitoring")
     said = append(monitoring, f"service-level/{request}", breach, cause=cause)
     [fact] = await monitoring.beside(said)
-    rate = Rate(measured=20, breached=1)
-    measured = Measurement(window_start(now), now, rate, (fact.id,))
-    raised = raise_candidate(Risk(), service="mail", measurement=measured)
-    recovered = RiskCandidateRecovered(measured=20, breached=0, lower_bound_millionths=0)
-    cause = Cause(actor="service:risk")
-    risen = append(risk, f"risk/{uuid.uuid4()}", *raised, recovered, cause=cause)
-    await risk.beside(risen)
+    await count_as_evidence(risk, fact.id)
 
 
 async def _nonconformity(cast: Cast, case: Case) -> None:

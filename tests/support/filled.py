@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ from casebook.platform import runner
 from casebook.platform.front import Front
 from casebook.platform.home import Home
 from casebook.quality.projections.closure_control import ClosureControl
+from tests.support.candidates import count_as_evidence
 
 SAMPLE = Path("console/casebook/console/samples/servicenow-audit-900.csv.gz")
 SERVICES = ("intake", "dispatch", "monitoring", "quality", "risk")
@@ -269,5 +271,7 @@ async def _time_passes(desk: Desk) -> None:
     )
     await desk.settled()
     desk.clock.ahead += timedelta(hours=5)
-    await desk.until("SELECT count(*) FROM risk.resolution_breaches")
+    breach = await desk.until("SELECT min(breach::text) FROM risk.resolution_breaches")
+    await desk.settled()
+    await count_as_evidence(desk.platform.runtime("risk"), UUID(breach))
     await desk.settled()
