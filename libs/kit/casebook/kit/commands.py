@@ -225,12 +225,14 @@ class Commands:
             raise Problem(412, "version-mismatch", "the resource has changed; read it again")
 
 
+def version_headers(stream: str, version: int) -> dict[str, str]:
+    """Return what says which version of a stream an answer shows: to change it, and to wait for."""
+    return {"ETag": f'"{version}"', "Casebook-Version": f"{stream}@{version}"}
+
+
 def answer(head: Head, respond: Respond | None, status: int) -> Response:
     """Return the response to a command: the new state, its ETag, and the version to wait for."""
-    headers = {
-        "ETag": f'"{head.version}"',
-        "Casebook-Version": f"{head.stream}@{head.version}",
-    }
+    headers = version_headers(head.stream, head.version)
     body = None if respond is None else respond(head.stream, head.version, head.state)
     if body is None:
         return Response(status_code=204, headers=headers)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from casebook.dispatch.api import statements
 from casebook.dispatch.api.parameters import DetailQuery
 from casebook.dispatch.api.views import WorkOrderDetail, work_order_fields
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.problems import PROBLEM_RESPONSES
@@ -32,8 +33,7 @@ async def get_work_order(
     rows = await exchange.fetch(statements.queued_request(request_id))
     request = dict(rows[0]) if rows and wanted.as_of is None else dict[str, Any]()
     [summary] = await exchange.open([state.resolution_summary])
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return WorkOrderDetail(
         **work_order_fields(stream, state),
         number=request.get("number"),

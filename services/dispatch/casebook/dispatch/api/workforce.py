@@ -29,6 +29,7 @@ from casebook.dispatch.domain import agent as agents
 from casebook.dispatch.domain import team as teams
 from casebook.dispatch.domain.agent import Agent
 from casebook.dispatch.domain.team import Team
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import decode_cursor, encode_cursor
@@ -135,8 +136,7 @@ async def get_agent(
     if not rows:
         raise Problem(404)
     [entry] = await _entries(exchange, rows)
-    response.headers["ETag"] = f'"{entry.version}"'
-    response.headers["Casebook-Version"] = f"agent/{agent}@{entry.version}"
+    response.headers.update(version_headers(f"agent/{agent}", entry.version))
     return entry
 
 

@@ -28,6 +28,7 @@ from casebook.intake.api.views import (
     work_view,
 )
 from casebook.intake.domain.request import Request
+from casebook.kit.commands import version_headers
 from casebook.kit.decider import SealedText
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
@@ -105,8 +106,7 @@ async def get_request(
     if not rows:  # its work went elsewhere between the two reads
         raise Problem(404)
     title, description = await exchange.open([state.title, state.description])
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return RequestDetail(
         **summary_fields(stream, state, title),
         **detail_fields(state, description, staff=rows[0]["staff"]),

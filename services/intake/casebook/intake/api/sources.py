@@ -11,6 +11,7 @@ from casebook.intake.api.commands import COMMAND_RESPONSES
 from casebook.intake.api.views import SourceView
 from casebook.intake.domain import source as domain
 from casebook.intake.domain.source import Source
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi import IF_MATCH_TO_REPLACE
 from casebook.kit.openapi_details import VERSIONED
@@ -75,6 +76,5 @@ async def get_source(
     """Read one registered source, now or as it was, with the ETag that changing it needs."""
     stream = f"definition/source/{name}"
     version, state = await exchange.state(stream, as_of)
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return SourceView.of(stream, version, state)

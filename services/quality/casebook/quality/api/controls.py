@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from casebook.events.definitions import CLOSURE_CONTROL
 from casebook.events.values import Label
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
@@ -146,8 +147,7 @@ async def get_nonconformity(
     """Read one nonconformity, now or as it was."""
     stream = f"nonconformity/{nonconformity_id}"
     version, state = await exchange.state(stream, as_of)
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return NonconformityView.of(stream, state)
 
 

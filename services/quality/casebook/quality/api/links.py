@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.problems import PROBLEM_RESPONSES
@@ -26,6 +27,5 @@ async def get_request_links(
     """Read what a request is linked with; 404 when it never was linked with anything."""
     stream = f"request-link/{request_id}"
     version, links = await exchange.state(stream)
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return RequestLinksView.of(stream, links)

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from casebook.events.definitions import CLOSURE_SURVEY
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.problems import PROBLEM_RESPONSES, problem_responses
@@ -56,8 +57,7 @@ async def get_survey(
     stream = f"survey/{request_id}"
     version, state = await exchange.state(stream, as_of)
     [comment] = await exchange.open([state.comment])
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     receipt = SurveyReceipt.of(stream, version, state)
     return SurveyView(**receipt.model_dump(), comment=comment)
 

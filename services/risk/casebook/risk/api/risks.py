@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from casebook.events.definitions import RISK_SCALE
 from casebook.events.values import Label
+from casebook.kit.commands import version_headers
 from casebook.kit.exchange import AsOf, Exchange, operation
 from casebook.kit.openapi_details import VERSIONED
 from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
@@ -115,8 +116,7 @@ async def get_risk(
     """Read one risk, now or as it was: its assessments, its treatment, and what it rests on."""
     stream = f"risk/{risk_id}"
     version, state = await exchange.state(stream, as_of)
-    response.headers["ETag"] = f'"{version}"'
-    response.headers["Casebook-Version"] = f"{stream}@{version}"
+    response.headers.update(version_headers(stream, version))
     return await _detail(exchange, stream, state)
 
 
