@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import errno
-import gc
 import os
 import signal
 import socket
-import sys
-import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from casebook.dispatch.app import create_app as create_dispatch
 from casebook.intake.app import create_app as create_intake
 from casebook.kit import embedded_postgres
 from casebook.kit.background import BackgroundLoop
+from casebook.kit.child_process import collect_garbage_rarely, when_parent_ends
 from casebook.kit.embedded_postgres import HomeInUse
 from casebook.kit.migrations import migrate, migrate_log
 from casebook.kit.roles import prepare_roles
@@ -35,8 +33,6 @@ from casebook.quality.app import create_app as create_quality
 from casebook.risk.app import create_app as create_risk
 
 LOOPBACK = "127.0.0.1"
-GARBAGE_ALLOCATIONS = 50_000
-"""How many more objects there are when cycles among them are looked for; the default is 700."""
 
 APPS: dict[str, Callable[[Settings | None], FastAPI]] = {
     "intake": create_intake,
@@ -139,7 +135,7 @@ async def _serve(home: Home, port: int, on_ready: Callable[[str], None] | None) 
                 answering = asyncio.create_task(server.serve(sockets=[listener]))
                 try:
                     await server.until_started(answering)
-                    _collect_garbage_rarely()
+                    collect_garbage_rarely()
                     home.announce(url)
                     if on_ready is not None:
                         on_ready(url)
@@ -148,17 +144,6 @@ async def _serve(home: Home, port: int, on_ready: Callable[[str], None] | None) 
                     home.retract()
                     server.should_exit = True
                     await answering
-
-
-def _collect_garbage_rarely() -> None:
-    """Spare what will never be garbage, and look for cycles less often.
-
-    Batches of thousands of events live for a moment and have no cycles. With the defaults of the
-    interpreter, searching them again and again was a quarter of the time of an import.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_ALLOCATIONS, 20, 50)
 
 
 def _server_config(platform: Platform) -> uvicorn.Config:
@@ -224,11 +209,4 @@ def listen(port: int) -> socket.socket:
 
 def exit_with_parent() -> None:
     """Send this process SIGTERM when standard input ends: the starter has gone, however."""
-
-    def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1024):  # a buffered read would lock the exit
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    # A daemon, so that its endless read never holds up the end of this process.
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))

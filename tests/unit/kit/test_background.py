@@ -90,16 +90,18 @@ async def test_it_ends_with_its_last_user_and_leaves_nothing_running() -> None:
 
 async def test_a_signal_wakes_who_waits_on_the_other_loop(background: BackgroundLoop) -> None:
     signal = Signal()
+    waiting: list[asyncio.Event] = []
 
     async def wait() -> str:
         event = signal.subscribe()
+        waiting.append(event)
         async with asyncio.timeout(10):
             await event.wait()
         return await _thread()
 
     there = asyncio.create_task(background.run(wait()))
     here = asyncio.create_task(wait())
-    while signal.subscribers < 2:  # noqa: ASYNC110 - one of them is in another thread
+    while len(waiting) < 2:  # noqa: ASYNC110 - one of them is in another thread
         await asyncio.sleep(0.001)
     signal.set()
     assert [await there, await here] == ["background", threading.current_thread().name]

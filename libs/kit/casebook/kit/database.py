@@ -5,7 +5,7 @@ builds statements, it never holds a connection (decisions 3.4).
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -78,20 +78,16 @@ class Database:
         await self.requests.close()
         await self.work.close()
 
-    @asynccontextmanager
-    async def http(self) -> AsyncGenerator[Connection]:
+    def http(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for a request; waits at most one second for a free one.
 
         :raises TimeoutError: when the pool is exhausted.
         """
-        async with self.requests.lend() as connection:
-            yield connection
+        return self.requests.lend()
 
-    @asynccontextmanager
-    async def background(self) -> AsyncGenerator[Connection]:
+    def background(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for background work."""
-        async with self.work.lend() as connection:
-            yield connection
+        return self.work.lend()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:

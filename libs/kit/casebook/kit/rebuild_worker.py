@@ -5,7 +5,6 @@ It writes lines on standard output: ``{"share": 0.4}`` now and then, and at the 
 """
 
 import asyncio
-import gc
 import logging
 import math
 import os
@@ -13,11 +12,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import import_module
-from threading import Thread
 from typing import Any
 
 import orjson
 
+from casebook.kit.child_process import collect_garbage_rarely, when_parent_ends
 from casebook.kit.logging import configure_logging, get_logger
 from casebook.kit.rebuild import rebuild_here
 from casebook.kit.rebuild_process import Made, Task
@@ -26,8 +25,6 @@ from casebook.kit.service import Service
 from casebook.kit.settings import Settings
 from casebook.kit.starting import connect
 
-GARBAGE_ALLOCATIONS = 50_000
-"""How many more objects there are when cycles are looked for: batches have none, and are large."""
 _LOG = get_logger("rebuild")
 
 
@@ -37,7 +34,7 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit(1)
-    Thread(target=_end_with_parent, daemon=True).start()
+    when_parent_ends(lambda: os._exit(1))  # nobody waits for its work any more
     task: Task = orjson.loads(line)
     sys.path[:] = task["path"]
     configure_logging(logging.getLevelName(task["level"]))
@@ -61,8 +58,7 @@ async def _made(task: Task, say: Callable[[dict[str, Any]], None]) -> Made:
     service = load(task["service"])
     (projection,) = (one for one in service.projections if one.name == task["projection"])
     runtime = Runtime(service, Settings(**task["settings"]))
-    gc.freeze()
-    gc.set_threshold(GARBAGE_ALLOCATIONS)
+    collect_garbage_rarely()
     try:
         await connect(runtime.database.work, given_up=lambda: False, seconds_max=math.inf)
         await runtime.log.start()
@@ -81,13 +77,6 @@ def _speaker() -> Callable[[dict[str, Any]], None]:
 def _write(channel: int, line: bytes) -> None:
     """Write a line, which is short enough for one call."""
     os.write(channel, line)
-
-
-def _end_with_parent() -> None:
-    """End this process when standard input ends: nobody waits for its work any more."""
-    while os.read(sys.stdin.fileno(), 1024):  # a buffered read would lock the exit
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -204,11 +204,11 @@ class Runtime:
     async def stop(self) -> None:
         """Stop the background tasks; what they had not committed is done again next time."""
         self.draining = True
-        beside, self._begun = self._begun, False
+        begun, self._begun = self._begun, False
         try:
-            await (self.beside(self._end()) if beside else self._end())
+            await (self.beside(self._end()) if begun else self._end())
         finally:
-            if beside and self.background is not None:
+            if begun and self.background is not None:
                 self.background.stop()
             await self._texts.aclose()
             await self.verifier.aclose()

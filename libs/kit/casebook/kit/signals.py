@@ -24,11 +24,6 @@ class Signal:
         """Stop setting an event."""
         self._events.pop(event, None)
 
-    @property
-    def subscribers(self) -> int:
-        """How many wait, or will."""
-        return len(self._events)
-
     def set(self) -> None:
         """Wake everybody, from whichever thread."""
         here = _running_loop()
