@@ -57,10 +57,12 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 # --- check ----------------------------------------------------------------------------------
 
 test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests up to whole platforms
-	@$(PYTEST) $(SIDE_BY_SIDE) \
-	  tests/simulation tests/component tests/contract tests/unit tests/tidy
-	@$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%)
-	@$(PYTEST) $(ALONE)
+	@failed=0; \
+	$(PYTEST) $(SIDE_BY_SIDE) \
+	  tests/simulation tests/component tests/contract tests/unit tests/tidy || failed=1; \
+	$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%) || failed=1; \
+	$(PYTEST) $(ALONE) || failed=1; \
+	exit $$failed  # a failure hides no other
 
 performance: prerequisites setup  ## every bench, in small: that it runs and tells its ratios
 	@$(PYTEST) tests/performance

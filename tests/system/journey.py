@@ -1,6 +1,7 @@
 """One request on its way through a running platform, and the people around it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,18 @@ class Journey:
             item["type"].removeprefix("casebook.").removesuffix(".v1")
             for item in answer.json()["items"]
         ]
+
+    def told(self, *types: str) -> list[str]:
+        """Wait until the timeline tells these types, each as often as named; return all types.
+
+        The timeline follows the log on its own: what a service's state shows may be ahead of it.
+        """
+        wanted = Counter(types)
+        seen = eventually(
+            lambda: (found := self.types()) and Counter(found) >= wanted and found,
+            f"{', '.join(types)} on the timeline",
+        )
+        return list(seen)
 
     def resolved(self) -> "Journey":
         """Take the work to its resolution, and wait until the requester is asked."""

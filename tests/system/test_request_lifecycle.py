@@ -82,8 +82,7 @@ def test_a_request_is_submitted_worked_on_confirmed_closed_and_surveyed(
         "PUT", journey.survey, "/answer", {"satisfaction": 5, "comment": "很快"}
     )
     assert answered.status_code == 200, answered.text
-    eventually(lambda: "survey.answered" in journey.types(), "the answer on the timeline")
-    types = journey.types()
+    types = journey.told("survey.answered")
     story = [
         "request.submitted", "work-order.assigned-to-agent", "request.classified",
         "work-order.accepted", "work-order.started", "work-order.waiting-started",
@@ -142,7 +141,8 @@ def test_a_missed_target_is_breached_once_and_stays_breached(platform: RunningPl
     eventually(lambda: agent.get(journey.work_order).status_code == 200, "the agent's sight")
     journey.resolved()
     assert journey.stopped("resolution")["met"] is False
-    types = journey.types()
+    breaches, warnings = ["service-level.target-breached"] * 2, ["service-level.target-warned"] * 2
+    types = journey.told(*breaches, *warnings)
     assert types.count("service-level.target-breached") == 2
     assert types.count("service-level.target-warned") == 2
 
@@ -233,9 +233,9 @@ def test_of_two_people_who_take_one_work_order_one_gets_it(platform: RunningPlat
     assert answers[late].status_code in {409, 412}, answers[late].text
     order = journey.until(journey.work_order, status="accepted")
     assert order["agent"] == holder
-    eventually(lambda: "work-order.accepted" in journey.types(), "the acceptance on the timeline")
-    for type_ in ("work-order.assigned-to-agent", "work-order.accepted"):
-        assert journey.types().count(type_) == 1
+    once = ("work-order.assigned-to-agent", "work-order.accepted")
+    types = journey.told(*once)
+    assert [types.count(type_) for type_ in once] == [1, 1]
     held: dict[str, list[str]] = {
         name: [item["request_id"] for item in loaded(platform, name)["work"]] for name in takers
     }
@@ -252,12 +252,12 @@ def loaded(platform: RunningPlatform, agent: str) -> dict[str, Any]:
 def test_an_unanswered_resolution_is_announced_and_closed(platform: RunningPlatform) -> None:
     journey = Journey(platform).resolved()
     platform.clock.ahead += timedelta(days=4, minutes=1)
-    eventually(lambda: "request.closure-announced" in journey.types(), "the announcement")
+    journey.told("request.closure-announced")
     assert journey.state(journey.request)["status"] == "resolved"
     platform.clock.ahead += timedelta(days=1, minutes=1)
     closed = journey.until(journey.request, status="closed")
     assert closed["closed_basis"] == "announced"
-    types = journey.types()
+    types = journey.told("request.closure-announced", "request.closed")
     assert types.count("request.closure-announced") == 1
     assert types.count("request.closed") == 1
 
@@ -267,7 +267,7 @@ def test_a_closure_without_confirmation_is_a_nonconformity(platform: RunningPlat
     closed = journey.lead.change("PUT", journey.request, "/closure", {"reason": "客户电话确认"})
     assert closed.status_code == 200, closed.text
     journey.until(journey.request, status="closed", closed_basis="direct")
-    eventually(lambda: "nonconformity.raised" in journey.types(), "the nonconformity")
+    journey.told("nonconformity.raised")
 
 
 def test_every_event_of_a_command_carries_its_trace(platform: RunningPlatform) -> None:
