@@ -12,10 +12,10 @@ MEMBERS := libs/events libs/kit \
            services/intake services/dispatch services/monitoring services/quality services/risk \
            console
 PYTEST := $(BIN)/python -m pytest
-# Files side by side; tests of one file share what they have set up. What is measured, and what
-# needs both cores for minutes, has the machine to itself.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
-ALONE := tests/system/test_up.py tests/system/test_import.py
+# Files side by side, three on two cores because many wait; tests of one file share what they have
+# set up, and the longest files come first (tests/conftest.py). What is measured has the machine to
+# itself.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
            --custom-compile-command "make lock"
@@ -58,10 +58,10 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 
 test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests up to whole platforms
 	@failed=0; \
-	$(PYTEST) $(SIDE_BY_SIDE) \
-	  tests/simulation tests/component tests/contract tests/unit tests/tidy || failed=1; \
-	$(PYTEST) $(SIDE_BY_SIDE) tests/system $(ALONE:%=--ignore=%) || failed=1; \
-	$(PYTEST) $(ALONE) || failed=1; \
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not performance" \
+	  tests/system tests/simulation tests/component tests/contract tests/unit tests/tidy \
+	  || failed=1; \
+	$(PYTEST) -m performance tests/system || failed=1; \
 	exit $$failed  # a failure hides no other
 
 performance: prerequisites setup  ## every bench, in small: that it runs and tells its ratios

@@ -1,4 +1,4 @@
-"""Figures that tests measure or count, shown to people at the end of a run; and the profiles.
+"""Figures that tests measure or count, shown to people at the end of a run; profiles; the order.
 
 The figures come with the report of their test, so it does not matter which process ran it.
 """
@@ -10,7 +10,16 @@ import pytest
 from tests.support import profiles
 from tests.support.figures import FIGURE, Tell
 
+LONGEST = ("recovery_walk", "import_whole", "production_walk", "production", "import")
+"""The system tests that begin first: a file that takes minutes must not be the last one running."""
+
 profiles.register()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture

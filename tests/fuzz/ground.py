@@ -77,7 +77,7 @@ class Ground:
     @property
     def everybody(self) -> dict[str, str]:
         """Return the headers of somebody who has every part, and speaks for every source."""
-        return self.cast.person("wang", *EVERYBODY, sources=SOURCES)
+        return self.cast.person("wang", *EVERYBODY, "service", sources=SOURCES)
 
     @property
     def kafka(self) -> Topics:

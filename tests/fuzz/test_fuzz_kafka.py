@@ -29,7 +29,7 @@ def test_records_of_a_publisher_become_facts_or_are_in_quarantine(
 
 
 def test_records_on_the_log_are_applied_parked_or_in_quarantine(scene: Ground, tell: Tell) -> None:
-    found = records.on_the_log(scene, step=60, start=SEED)
+    found = records.on_the_log(scene, step=120, start=SEED)
     tell(f"{found.total} nasty records on the log, read by five: {dict(found.answers)}")
     assert found.failures == []
     assert found.total > 500

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.audit_log import SAMPLE, Request, read_requests, real_log
+from tests.support.audit_log import SAMPLE, Request, read_requests
 from tests.support.command import CommandLine, Done, Running, eventually
 from tests.support.figures import Tell
 from tests.support.imported import check_kpis, check_order, check_quiet, kpis
-from tests.support.processes import peak_megabytes, servers_of
+from tests.support.processes import servers_of
 
 README = Path("README.md")
 GUIDE = Path("docs/how-to/import-a-servicenow-audit-log.md")
@@ -29,7 +29,6 @@ KIND = "servicenow-audit"
 SOURCE = "uci498"
 SUMMARY = {"rows", "requests", "events", "duplicates", "quarantined", "seconds"}
 SAMPLE_ROWS, SAMPLE_REQUESTS = 6_097, 900
-MEGABYTES_MAX, WHOLE_SECONDS_MAX = 1024, 1_500.0
 KILL_AFTER_EVENTS = 3_000
 COUNT = """
 SELECT (SELECT count(*) FROM intake.events) + (SELECT count(*) FROM dispatch.events)
@@ -307,26 +306,3 @@ def test_an_import_whose_own_platform_was_killed_says_so_and_can_be_completed(
     assert not servers_of(command.home)
     with command.up() as platform:
         check_kpis(platform, requests)
-
-
-# --- the whole log ------------------------------------------------------------------------------
-
-
-@pytest.mark.performance
-async def test_the_whole_real_log(tmp_path: Path, tell: Tell) -> None:
-    path = real_log()
-    requests = read_requests(path)
-    with CommandLine(tmp_path / "home").up() as platform:
-        summary = platform.command.json("import", KIND, path, seconds_max=WHOLE_SECONDS_MAX)
-        megabytes = peak_megabytes(platform.pid)
-        tell(
-            f"{path.name}: {summary['events']:,} events in {summary['seconds']:.0f} s,"
-            f" {summary['events'] / summary['seconds']:,.0f}/s, {megabytes:.0f} MB"
-        )
-        assert summary["rows"] == sum(len(request.rows) for request in requests)
-        assert summary["requests"] == len(requests)
-        assert summary["quarantined"] == summary["duplicates"] == 0
-        assert summary["events"] == await check_order(platform, requests, SOURCE)
-        await check_quiet(platform)
-        check_kpis(platform, requests, origins=("all",))
-        assert megabytes <= MEGABYTES_MAX

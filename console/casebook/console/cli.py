@@ -42,8 +42,15 @@ def options(
 
 
 def say(message: str) -> None:
-    """Tell the person something, on standard error."""
-    typer.echo(message, err=True)
+    """Tell the person something, on standard error and in one line.
+
+    A message may quote what was given; of that, what would break the line or steer the terminal
+    is shown as an escape.
+    """
+    line = "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in message
+    )
+    typer.echo(line, err=True)
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:

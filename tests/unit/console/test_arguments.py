@@ -5,6 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
+from casebook.console.cli import say
 from casebook.console.operations import SERVICES, known, named
 from casebook.console.tokens import duration
 
@@ -36,3 +37,11 @@ def test_what_is_no_duration_is_said(text: str) -> None:
     with pytest.raises(ValueError, match=r"duration|too long|invalid|limit"):
         duration(text)
     assert duration("90s") == timedelta(seconds=90)
+
+
+def test_what_is_said_is_one_line_that_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("casebook: no request this number: 服务\u2028台\n\x1b[2J\udcff \\n")
+    told = capsys.readouterr().err
+    assert told == "casebook: no request this number: 服务\\u2028台\\n\\x1b[2J\\udcff \\n\n"
