@@ -56,19 +56,19 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 
 # --- check ----------------------------------------------------------------------------------
 
-test: prerequisites setup lint types imports tidy  ## lint, types, tidy, tests up to whole platforms
+test: prerequisites setup lint types imports tidy  ## lint, types, tidy, all tests but long ones
 	@failed=0; \
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not performance" \
-	  tests/system tests/simulation tests/component tests/contract tests/unit tests/tidy \
-	  || failed=1; \
+	  tests/system tests/chaos/kills tests/fuzz tests/simulation tests/component tests/contract \
+	  tests/unit tests/tidy || failed=1; \
 	$(PYTEST) -m performance tests/system || failed=1; \
 	exit $$failed  # a failure hides no other
 
 performance: prerequisites setup  ## every bench, in small: that it runs and tells its ratios
 	@$(PYTEST) tests/performance
 
-faults: prerequisites setup  ## kills, cuts, hostile input, in short
-	@$(PYTEST) tests/chaos tests/fuzz
+faults: prerequisites setup  ## kills, cuts, failovers, poison, restored backups, in short
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/chaos
 
 # Kafka and PostgreSQL 15 for the tests come as Java archives where nothing better is at hand.
 prerequisites:

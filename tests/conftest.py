@@ -10,8 +10,11 @@ import pytest
 from tests.support import profiles
 from tests.support.figures import FIGURE, Tell
 
-LONGEST = ("recovery_walk", "import_whole", "production_walk", "production", "import")
-"""The system tests that begin first: a file that takes minutes must not be the last one running."""
+LONGEST = (
+    "recovery_walk", "import_whole", "kills", "fuzz", "fuzz_kafka", "production_walk", "production",
+    "import",
+)  # fmt: skip
+"""What begins first: a file that takes minutes must not be the last one running."""
 
 profiles.register()
 

@@ -3,7 +3,7 @@
 Pure functions over a loaded snapshot and a recorded history; cycles need not be looked for,
 because versions make the order of writes recoverable. I4 is in :mod:`tests.chaos.folds`, I5 and
 I6 are in :mod:`tests.chaos.readings`. The checks are proven by planted faults
-(``kills/test_checker.py``).
+(``kills/test_kills.py``).
 """
 
 from collections.abc import Collection, Iterator, Sequence
