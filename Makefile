@@ -12,10 +12,9 @@ MEMBERS := libs/events libs/kit \
            services/intake services/dispatch services/monitoring services/quality services/risk \
            console
 PYTEST := $(BIN)/python -m pytest
-# Files side by side, three on two cores because many wait; tests of one file share what they have
-# set up, and the longest files come first (tests/conftest.py). What is measured has the machine to
-# itself.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# Files side by side; tests of one file share what they have set up, and the longest files come
+# first (tests/conftest.py). What is measured has the machine to itself.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
            --custom-compile-command "make lock"

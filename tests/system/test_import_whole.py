@@ -24,8 +24,11 @@ async def test_the_whole_real_log(tmp_path: Path, tell: Tell) -> None:
         )
         assert summary["rows"] == sum(len(request.rows) for request in requests)
         assert summary["requests"] == len(requests)
-        assert summary["quarantined"] == summary["duplicates"] == 0
-        assert summary["events"] == await check_order(platform, requests, SOURCE)
+        assert summary["quarantined"] == 0
+        # What is sent again, because a busy platform has not answered in time, is known already.
+        assert summary["events"] + summary["duplicates"] == await check_order(
+            platform, requests, SOURCE
+        )
         await check_quiet(platform)
         check_kpis(platform, requests, origins=("all",))
         assert megabytes <= MEGABYTES_MAX

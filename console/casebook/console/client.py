@@ -204,7 +204,7 @@ def _address(url: str) -> httpx.URL:
     """
     try:
         address = httpx.URL(url)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ApiError(0, "bad-url", f"{url!r} is no address: {error}") from error
     if address.scheme not in {"http", "https"} or not address.host:
         raise ApiError(0, "bad-url", f"{url!r} is no address: it begins with http:// or https://")

@@ -25,7 +25,7 @@ class Site:
         self.run = runner.run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """Run five processes on a PostgreSQL and a Kafka of their own, with people at work."""
     with new_deployment() as deployment, asyncio.Runner() as runner:
@@ -35,7 +35,7 @@ def site() -> Iterator[Site]:
         runner.run(campaign.workload.close())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def recorded(site: Site) -> tuple[Snapshot, History]:
     """Return what a deployment holds and what its clients were told, without any fault."""
     assert not site.campaign.total, "this must be recorded before anything is killed"

@@ -343,6 +343,23 @@ async def test_what_the_client_of_kafka_cannot_decode_is_a_record_that_is_no_eve
         assert [record.offset for record in again] == [0, *bad, 4]
 
 
+@pytest.mark.parametrize("bad", [0, 6, 11])
+async def test_what_no_client_can_decode_takes_nothing_else_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: int
+) -> None:
+    """Nothing more comes in the other partitions, which could show that something was passed."""
+    async with open_subject("kafka", tmp_path, monkeypatch) as subject:
+        settings = subject.runtime.settings
+        await subject.wrote(cases=100, rounds=2)
+        await publish(subject.runtime)
+        await send_undecodable(settings.kafka_bootstrap, settings.kafka_topic, bad)
+        heads = await subject.log.heads()
+        found = await reading(subject.log, sum(heads.values()))
+        assert {
+            place: [record.offset for record in records] for place, records in found.items()
+        } == {place: list(range(head)) for place, head in heads.items()}
+
+
 async def test_a_kafka_that_is_away_leaves_the_outbox_as_it_is(bench: Bench) -> None:
     log = KafkaLog("127.0.0.1:9", "nowhere")
     async with bench.idle(intake()) as runtime:

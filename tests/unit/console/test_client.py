@@ -153,6 +153,14 @@ def test_the_token_is_not_repeated() -> None:
     assert "cret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["", "casebook", "ftp://casebook", "http://", '"\udc80"', "http://\udc80"]
+)
+def test_what_is_no_address_is_said(url: str) -> None:
+    with pytest.raises(ApiError, match="is no address"):
+        Client(url, "token")
+
+
 async def test_an_argument_that_is_not_utf_8_is_not_sent() -> None:
     client, seen = talking_to(httpx.Response(200, json={}))
     for call in (

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from casebook.kit.event_loop import run
 from casebook.kit.logging import get_logger
 
 Result = TypeVar("Result")
@@ -41,7 +42,7 @@ class BackgroundLoop:
         sys.setswitchinterval(TURN_SECONDS)
         started = threading.Event()
         self._thread = threading.Thread(
-            target=asyncio.run, args=(self._serve(started),), name="background", daemon=True
+            target=run, args=(self._serve(started),), name="background", daemon=True
         )
         self._thread.start()
         started.wait()

@@ -3,13 +3,18 @@
 """Polling Kafka past what its client cannot decode (ADR 0065).
 
 Brokers take a header whose name is not UTF-8. The client raises at such a record, and at all of its
-batch, again whenever it is asked; so one of them would end everybody's reading for good.
+batch, again whenever it is asked; so one of them would end everybody's reading for good. What it
+had taken from other partitions in the same call it has forgotten, though it counts as read.
 """
 
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 
 from casebook.kit.logging import get_logger
 
@@ -39,18 +44,44 @@ async def poll(
 
     :raises KafkaError: when Kafka answers with an error.
     """
+    before = await _positions(consumer, places or sorted(consumer.assignment()), seconds)
     try:
         return await consumer.getmany(
             *places, timeout_ms=int(seconds * 1000), max_records=records_max
         )
     except UnicodeDecodeError:
-        pass
+        asked = places or sorted(consumer.assignment())
+    await _go_back(consumer, asked, before)
     found: dict[TopicPartition, list[Any]] = {}
-    for place in places or sorted(consumer.assignment()):
+    for place in asked:
         messages = await _one_by_one(consumer, place, records_max or STEPS_MAX)
         if messages:
             found[place] = messages
     return found
+
+
+async def _positions(
+    consumer: Any, places: Collection[TopicPartition], seconds: float
+) -> dict[TopicPartition, int]:
+    """Return where partitions are read from next, as far as that is known in time."""
+    known: dict[TopicPartition, int] = {}
+    with suppress(TimeoutError, IllegalStateError):  # being given to others at the moment
+        async with asyncio.timeout(seconds):
+            for place in places:
+                known[place] = await consumer.position(place)
+    return known
+
+
+async def _go_back(
+    consumer: Any, places: Collection[TopicPartition], before: Mapping[TopicPartition, int]
+) -> None:
+    """Read partitions from where they were before, else from what the group has committed."""
+    for place in places:
+        with suppress(IllegalStateError):
+            at = before.get(place)
+            if at is None:
+                at = await consumer.committed(place) or 0
+            consumer.seek(place, at)
 
 
 async def _one_by_one(consumer: Any, place: TopicPartition, records_max: int) -> list[Any]:
