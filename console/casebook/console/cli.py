@@ -4,6 +4,7 @@ Every reading command takes ``-o json`` and then prints one JSON document on sta
 nothing else there. Progress and messages go to standard error.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -54,13 +55,12 @@ def say(message: str) -> None:
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's work; an anticipated failure ends it with one line and status 1."""
-    from casebook.kit import event_loop  # noqa: PLC0415 - keeps `--help` quick
-    from casebook.kit.logging import configure_logging  # noqa: PLC0415
+    from casebook.kit.logging import configure_logging  # noqa: PLC0415 - keeps `--help` quick
 
     configure_logging(os.environ.get("CASEBOOK_LOG_LEVEL", "warning"))
 
     try:
-        return event_loop.run(work)
+        return asyncio.run(work)
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(130) from None

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from casebook.kit.event_loop import run
 from casebook.kit.logging import get_logger
 
 Result = TypeVar("Result")
@@ -42,7 +41,7 @@ class BackgroundLoop:
         sys.setswitchinterval(TURN_SECONDS)
         started = threading.Event()
         self._thread = threading.Thread(
-            target=run, args=(self._serve(started),), name="background", daemon=True
+            target=asyncio.run, args=(self._serve(started),), name="background", daemon=True
         )
         self._thread.start()
         started.wait()

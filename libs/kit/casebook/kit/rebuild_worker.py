@@ -4,6 +4,7 @@ Its task comes as a line on standard input, which stays open as long as somebody
 It writes lines on standard output: ``{"share": 0.4}`` now and then, and at the end what it made.
 """
 
+import asyncio
 import logging
 import math
 import os
@@ -16,7 +17,6 @@ from typing import Any
 import orjson
 
 from casebook.kit.child_process import collect_garbage_rarely, when_parent_ends
-from casebook.kit.event_loop import run
 from casebook.kit.logging import configure_logging, get_logger
 from casebook.kit.rebuild import rebuild_here
 from casebook.kit.rebuild_process import Made, Task
@@ -39,7 +39,7 @@ def main() -> None:
     sys.path[:] = task["path"]
     configure_logging(logging.getLevelName(task["level"]))
     try:
-        made = run(_made(task, say))
+        made = asyncio.run(_made(task, say))
     except Exception as error:  # noqa: BLE001 - told here, where its traceback is
         _LOG.critical("rebuild.failed", projection=task["projection"], exc_info=error)
         sys.exit(1)

@@ -9,7 +9,6 @@ from multiprocessing import get_context
 
 import asyncpg
 
-from casebook.kit.event_loop import run
 from casebook.kit.service import Service
 from casebook.kit.verify import Place, verify
 from casebook.kit.verify_progress import Say
@@ -49,4 +48,4 @@ def _verify_group(
     """Check some services, in this process."""
     gc.disable()  # there are no cycles here, and looking for them costs a third of the time
     services = [service for service in load() if service.name in names]
-    return run(verify(place, services, snapshot_id=snapshot, say=say))
+    return asyncio.run(verify(place, services, snapshot_id=snapshot, say=say))
