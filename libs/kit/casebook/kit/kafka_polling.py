@@ -44,7 +44,7 @@ async def poll(
 
     :raises KafkaError: when Kafka answers with an error.
     """
-    before = await _positions(consumer, places or sorted(consumer.assignment()), seconds)
+    before = await _positions(consumer, places or consumer.assignment(), seconds)
     try:
         return await consumer.getmany(
             *places, timeout_ms=int(seconds * 1000), max_records=records_max
