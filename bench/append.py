@@ -31,10 +31,10 @@ from bench.server import WRITERS, Intake, intake
 from casebook.events.request import RequestClassified
 from casebook.intake.service import SERVICE
 from casebook.kit.clock import SystemClock
-from casebook.kit.database import Connection
 from casebook.kit.ids import new_id
 from casebook.kit.keys import KeyRing
-from casebook.kit.store import Cause, Store
+from casebook.kit.postgres.database import Connection
+from casebook.kit.store.store import Cause, Store
 
 TABLES = ("events", "streams", "outbox")
 EVENT = RequestClassified(problem_type="software-fault", category="打印", subcategory="三楼")

@@ -39,9 +39,9 @@ from bench.measuring import (
 from bench.peers import run_peer
 from bench.server import durable_settings, temporary_home
 from bench.serving import helpdesk_server, limit_server
-from casebook.kit import embedded_postgres
+from casebook.kit.access.tokens import Signer
 from casebook.kit.ids import new_id
-from casebook.kit.tokens import Signer
+from casebook.kit.postgres import embedded as embedded_postgres
 from tests.support.production import Production
 
 CONNECTIONS = 16

@@ -8,12 +8,12 @@ from casebook.intake.api import statements
 from casebook.intake.domain import lifecycle
 from casebook.intake.policy import POLICY, READ
 from casebook.intake.service import SERVICE
+from casebook.kit.access.identity import Principal
 from casebook.kit.clock import SystemClock
-from casebook.kit.database import Database, compiled
-from casebook.kit.identity import Principal
 from casebook.kit.ids import new_id
 from casebook.kit.keys import KeyRing
-from casebook.kit.store import Cause, Store
+from casebook.kit.postgres.database import Database, compiled
+from casebook.kit.store.store import Cause, Store
 
 REQUESTS_A_TRANSACTION = 100
 

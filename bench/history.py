@@ -26,7 +26,7 @@ from bench.platforms import REQUESTS, Platform, platform
 from bench.processes import children_cpu_seconds, cpu_seconds, rss_max_mib
 from bench.server import durable_settings
 from casebook.events.catalog import SERVICES
-from casebook.kit.database import Connection
+from casebook.kit.postgres.database import Connection
 
 OWN_EVENTS = 1
 """The registration of the source."""

@@ -22,7 +22,7 @@ from bench.reading_service import HOPPING, Found, Task, connected
 from bench.watching import Happen, Watch
 from casebook.kit.ids import new_id
 from casebook.kit.runtime import Runtime
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 
 PER_SECOND = 100
 WARM_UP = 50

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from casebook.kit.log import PARTITIONS
+from casebook.kit.log.event_log import PARTITIONS
 from tests.support.kafka import create_topic, kafka_for_tests
 
 

@@ -11,7 +11,7 @@ from bench.measuring import BadBench
 from bench.server import temporary_home
 from casebook.console.connection import Connection, connected
 from casebook.console.importing.run import Summary, run_import
-from casebook.kit.embedded_postgres import dsn_of
+from casebook.kit.postgres.embedded import dsn_of
 from tests.support.audit_log import real_log
 
 REQUESTS = 17_442

@@ -33,8 +33,8 @@ from bench.peers import ran, timed_peer
 from bench.reading_service import READING
 from bench.server import Intake, intake
 from bench.work_orders import EVENTS_A_REQUEST, filled_topic
-from casebook.kit.log import PARTITIONS
-from casebook.kit.log_kafka import GROUP
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.log.kafka import GROUP
 
 READ_EVENTS, REBUILT_EVENTS = 200_000, 1_000_000
 BATCH_EVENTS, MESSAGE_EVENTS, PROJECTED_EVENTS = 50_000, 1_000, 5_000

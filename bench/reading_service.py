@@ -10,8 +10,8 @@ from typing import Any
 from casebook.intake.projections.timeline import Timeline
 from casebook.intake.projections.work import Work
 from casebook.intake.service import SERVICE
-from casebook.kit.policy import Policy
-from casebook.kit.projections import Projection
+from casebook.kit.access.policy import Policy
+from casebook.kit.read_models.projections import Projection
 from casebook.kit.runtime import Runtime
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings

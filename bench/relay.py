@@ -18,14 +18,14 @@ from bench.append import append, new_cases, new_store
 from bench.kafka import Topic, new_topic
 from bench.measuring import LIMIT, Bench, Effort, Measured, Report, Run, check, interleaved
 from bench.server import Intake, intake
-from casebook.kit.database import Connection
-from casebook.kit.history import History
-from casebook.kit.log import EventLog
-from casebook.kit.log_kafka import KafkaLog
-from casebook.kit.log_postgres import PostgresLog
-from casebook.kit.relay import Relay
+from casebook.kit.bookkeeping.history import History
+from casebook.kit.log.event_log import EventLog
+from casebook.kit.log.kafka import KafkaLog
+from casebook.kit.log.postgres import PostgresLog
+from casebook.kit.postgres.database import Connection
 from casebook.kit.settings import Settings
 from casebook.kit.signals import Signal, Signals
+from casebook.kit.store.relay import Relay
 
 EVENTS = 50_000
 EVENTS_A_TRANSACTION = 500

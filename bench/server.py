@@ -11,10 +11,10 @@ import asyncpg
 
 from bench.measuring import BadBench
 from casebook.intake.service import SERVICE
-from casebook.kit import embedded_postgres
-from casebook.kit.database import Connection, Database
-from casebook.kit.migrations import migrate, migrate_log
+from casebook.kit.postgres import embedded as embedded_postgres
+from casebook.kit.postgres.database import Connection, Database
 from casebook.kit.service import Service
+from casebook.kit.setup.migrations import migrate, migrate_log
 
 WRITERS = 16
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")

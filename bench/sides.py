@@ -24,8 +24,8 @@ from bench.peers.work_fold import COLUMNS, UPSERT, Row, fold, kind_of
 from bench.processes import cpu_seconds, rss_max_mib
 from bench.reading_service import READING, Found, Task, connected
 from casebook.intake.projections.work import Work
-from casebook.kit.log import PARTITIONS
-from casebook.kit.rebuild import rebuild
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.rebuilding.rebuild import rebuild
 
 RECORDS_MAX = 2_000
 """The same as Casebook's, so that both commit as often."""

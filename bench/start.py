@@ -12,7 +12,7 @@ import asyncpg
 from bench.measuring import LIMIT, Bench, Budget, Effort, Measured, Report, Run, interleaved
 from bench.processes import rss_max_mib
 from bench.server import durable_settings, temporary_home
-from casebook.kit import embedded_postgres
+from casebook.kit.postgres import embedded as embedded_postgres
 from tests.support.command import CommandLine
 
 FIGURE = "ready_seconds"

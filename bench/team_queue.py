@@ -32,9 +32,9 @@ from bench.measuring import (
 )
 from bench.server import durable_settings, temporary_home
 from bench.watching import Watch
-from casebook.kit import embedded_postgres
+from casebook.kit.access.tokens import Signer
 from casebook.kit.ids import new_id
-from casebook.kit.tokens import Signer
+from casebook.kit.postgres import embedded as embedded_postgres
 from tests.support.production import SERVICES, Production
 
 PER_SECOND, PER_SECOND_MORE = 25, 50

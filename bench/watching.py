@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from casebook.kit.database import Connection
+from casebook.kit.postgres.database import Connection
 
 LOOK_SECONDS = 0.002
 VISIBLE_SECONDS_MAX = 60.0

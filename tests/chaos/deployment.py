@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from casebook.kit.embedded_postgres import start
+from casebook.kit.postgres.embedded import start
 from tests.chaos.snapshot import Place
 from tests.support.kafka import KafkaServer, new_nodes
 from tests.support.production import SERVICES, FileClock, Process, Production, execute

@@ -18,7 +18,7 @@ from casebook.kit.clock import SystemClock
 from casebook.kit.decider import Fact
 from casebook.kit.keys import KeyRing
 from casebook.kit.service import Appended, Service
-from casebook.kit.store import Store
+from casebook.kit.store.store import Store
 from tests.chaos.evidence import Evidence, Logged, Stored, Violation
 from tests.chaos.snapshot import SERVICES, Row
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from casebook.kit.tokens import Signer
+from casebook.kit.access.tokens import Signer
 from tests.chaos.client import PUBLISHER, Call, Client, Shared
 from tests.chaos.history import History, Op, Person
 

@@ -19,9 +19,9 @@ from pydantic import TypeAdapter
 from casebook.events.catalog import SERVICES
 from casebook.events.envelope import GENESIS, chain
 from casebook.events.ingress import BATCH, STRUCTURED, Published, event_of, from_http
-from casebook.kit.inbox import owner_of_published
-from casebook.kit.ingress_docs import publishable_types
-from casebook.kit.problems import MEDIA_TYPE, TYPE_PREFIX
+from casebook.kit.http.problems import MEDIA_TYPE, TYPE_PREFIX
+from casebook.kit.ingress.inbox import owner_of_published
+from casebook.kit.routes.ingress_docs import publishable_types
 from tests.support.conformance import (
     NotAsPublished,
     assert_response,

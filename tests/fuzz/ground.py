@@ -19,7 +19,7 @@ import uvicorn
 
 from casebook.events.catalog import EVENTS, publishable
 from casebook.events.kafka import PARTITIONS
-from casebook.kit import ingress_kafka
+from casebook.kit.ingress import kafka as ingress_kafka
 from casebook.platform import runner
 from casebook.platform.front import Front
 from tests.support.cast import Cast, cast

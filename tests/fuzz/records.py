@@ -22,7 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from casebook.events.catalog import EVENTS
 from casebook.events.envelope import GENESIS, chain
 from casebook.events.kafka import PARTITIONS, TYPE_HEADER, partition, record_to_kafka
-from casebook.kit.ingress_kafka import PREFIX
+from casebook.kit.ingress.kafka import PREFIX
 from tests.fuzz.events import EXAMPLES, nasty_events, new_event, texts_of
 from tests.fuzz.ground import SOURCES, Ground
 from tests.fuzz.outcome import Outcome

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from casebook.kit.database import INFRASTRUCTURE_ERRORS
+from casebook.kit.access.identity import Principal
+from casebook.kit.access.principals import with_teams
 from casebook.kit.decider import Refused
-from casebook.kit.exchange import Exchange
-from casebook.kit.identity import Principal
-from casebook.kit.principals import with_teams
-from casebook.kit.problems import Problem
+from casebook.kit.http.exchange import Exchange
+from casebook.kit.http.problems import Problem
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS
 from casebook.kit.tracing import trace
 from tests.simulation.processes import Killed, Process
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from casebook.kit.database import Database
+from casebook.kit.postgres.database import Database
 from tests.simulation.statements import UnknownStatement, find
 from tests.simulation.tables import Schema, Transaction
 

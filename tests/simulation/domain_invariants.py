@@ -19,7 +19,7 @@ from casebook.events.work_order import (
     WorkOrderResolved,
 )
 from casebook.events.workforce import AgentCapacityChanged, AgentRegistered
-from casebook.kit.timers import _ids as fact_of_timer
+from casebook.kit.reading.timers import _ids as fact_of_timer
 from tests.simulation.violations import require
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from casebook.events.envelope import GENESIS, Envelope, chain, timestamp
-from casebook.kit.cases import _ACCESS, Case, slot
+from casebook.kit.bookkeeping.cases import _ACCESS, Case, slot
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, sql_type
+from casebook.kit.read_models.projections import Projection, sql_type
 from casebook.kit.service import Appended, Service
-from casebook.kit.store import Store
+from casebook.kit.store.store import Store
 from tests.simulation.tables import Schema
 from tests.simulation.violations import Violation, require
 

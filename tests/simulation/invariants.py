@@ -14,9 +14,9 @@ from uuid import UUID
 import orjson
 
 from casebook.events.kafka import partition
-from casebook.kit.checkpoints import LIVE
+from casebook.kit.bookkeeping.checkpoints import LIVE
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection
+from casebook.kit.read_models.projections import Projection
 from casebook.kit.service import Appended
 from tests.simulation import domain_invariants
 from tests.simulation.stage import facts_of

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log.memory import MemoryLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

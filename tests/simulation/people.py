@@ -33,8 +33,8 @@ from casebook.intake.api.bodies import (
     SourceBody,
     Submission,
 )
-from casebook.kit.exchange import Exchange
-from casebook.kit.identity import Principal
+from casebook.kit.access.identity import Principal
+from casebook.kit.http.exchange import Exchange
 from casebook.quality.api import surveys
 from casebook.quality.api.bodies import Answer
 from tests.simulation.calls import Call, Endpoint

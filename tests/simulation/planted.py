@@ -16,22 +16,18 @@ from casebook.dispatch import matcher
 from casebook.dispatch.projections import agent_load
 from casebook.events.definitions import CLOSURE_SURVEY
 from casebook.events.quality import SurveySent
-from casebook.kit import (
-    applying,
-    checkpoints,
-    deadlines,
-    log_memory,
-    promotion,
-    reactions,
-    store,
-)
-from casebook.kit.cases import Case, slot
-from casebook.kit.commands import Commands
-from casebook.kit.horizon import Horizon
-from casebook.kit.idempotency import Idempotency
-from casebook.kit.outbox import delete_published, read_outbox
-from casebook.kit.store import Cause, UnitOfWork
-from casebook.kit.timers import Timers
+from casebook.kit.bookkeeping import checkpoints
+from casebook.kit.bookkeeping.cases import Case, slot
+from casebook.kit.http.commands import Commands
+from casebook.kit.http.idempotency import Idempotency
+from casebook.kit.ingress import promotion
+from casebook.kit.log import memory as log_memory
+from casebook.kit.log.outbox import delete_published, read_outbox
+from casebook.kit.reading import applying, reactions
+from casebook.kit.reading.horizon import Horizon
+from casebook.kit.reading.timers import Timers
+from casebook.kit.store import deadlines, store
+from casebook.kit.store.store import Cause, UnitOfWork
 from casebook.quality.domain import survey
 from tests.simulation.database import _Block
 from tests.simulation.statements import MEANINGS

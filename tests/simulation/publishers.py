@@ -26,9 +26,9 @@ from casebook.events.work_order import (
     WorkOrderAssignedToTeam,
     WorkOrderResolved,
 )
-from casebook.kit.database import INFRASTRUCTURE_ERRORS
 from casebook.kit.ids import source_id
-from casebook.kit.inbox import owner_of_published
+from casebook.kit.ingress.inbox import owner_of_published
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS
 from tests.simulation.processes import Killed, Process
 from tests.simulation.world import START
 

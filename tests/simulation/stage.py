@@ -25,15 +25,16 @@ from casebook.events.envelope import Envelope
 from casebook.events.request import RequestPrioritised
 from casebook.events.work_order import WorkOrderAccepted
 from casebook.intake.service import SERVICE as INTAKE
-from casebook.kit import applying, ids, keys
-from casebook.kit.checkpoints import LIVE
+from casebook.kit import ids, keys
+from casebook.kit.bookkeeping.checkpoints import LIVE
 from casebook.kit.clock import SystemClock
 from casebook.kit.decider import Fact, Reaction
-from casebook.kit.log import PARTITIONS, LogRecord
-from casebook.kit.projections import ProjectionTable
+from casebook.kit.log.event_log import PARTITIONS, LogRecord
+from casebook.kit.read_models.projections import ProjectionTable
+from casebook.kit.reading import applying
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings
-from casebook.kit.store import Store
+from casebook.kit.store.store import Store
 from casebook.monitoring.policy import POLICY
 from casebook.monitoring.service import SERVICE as MONITORING
 from casebook.quality.service import SERVICE as QUALITY

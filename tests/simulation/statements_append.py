@@ -5,7 +5,12 @@ from typing import Any
 
 import orjson
 
-from casebook.kit import deadlines, history, idempotency, keys, outbox, quarantine, store, timers
+from casebook.kit import keys
+from casebook.kit.bookkeeping import history, quarantine
+from casebook.kit.http import idempotency
+from casebook.kit.log import outbox
+from casebook.kit.reading import timers
+from casebook.kit.store import deadlines, store
 from tests.simulation.statements import Records, meaning, one, record
 from tests.simulation.tables import Transaction, Waiting
 

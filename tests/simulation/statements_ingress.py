@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from casebook.kit import inbox, promoter, promotion, release
+from casebook.kit.ingress import inbox, promoter, promotion, release
 from tests.simulation.statements import Records, meaning, one, record
 from tests.simulation.tables import Transaction, Waiting
 

@@ -8,8 +8,9 @@ import orjson
 from casebook.dispatch import matcher
 from casebook.dispatch.projections import agent_load
 from casebook.dispatch.projections.team_queue import TeamQueue
-from casebook.kit import cases, checkpoints, parking, registry
-from casebook.kit.projections import Projection, ProjectionTable, sql_type
+from casebook.kit.bookkeeping import cases, checkpoints, parking
+from casebook.kit.read_models import registry
+from casebook.kit.read_models.projections import Projection, ProjectionTable, sql_type
 from casebook.kit.service import Service
 from casebook.monitoring.projections.kpi_facts import KpiFacts
 from casebook.monitoring.projections.reopenings import Reopenings

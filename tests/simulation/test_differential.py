@@ -18,9 +18,9 @@ import asyncpg
 import orjson
 import pytest
 
-from casebook.kit import promoter
-from casebook.kit.migrations import migrate
-from casebook.kit.pool import prepare
+from casebook.kit.ingress import promoter
+from casebook.kit.postgres.pool import prepare
+from casebook.kit.setup.migrations import migrate
 from tests.simulation.journal import Entry, Journal
 from tests.simulation.simulation import run_seed
 from tests.simulation.stage import SERVICES, staged

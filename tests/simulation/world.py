@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from casebook.kit.checkpoints import LIVE
+from casebook.kit.bookkeeping.checkpoints import LIVE
 from tests.simulation.log import ProcessLog
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.processes import Process
@@ -20,7 +20,7 @@ from tests.simulation.processes import Process
 if TYPE_CHECKING:
     import asyncio
 
-    from casebook.kit.log import LogRecord
+    from casebook.kit.log.event_log import LogRecord
     from casebook.kit.service import Service
     from tests.simulation.faults import FaultMix
     from tests.simulation.stage import Stage

@@ -10,7 +10,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
-from casebook.kit.jwks import jws_registry
+from casebook.kit.access.jwks import jws_registry
 from casebook.platform.home import Home
 
 BAD_MOMENTS = (

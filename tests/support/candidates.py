@@ -6,7 +6,7 @@ from uuid import UUID
 
 from casebook.events.risk import RiskCandidateRecovered
 from casebook.kit.runtime import Runtime
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from casebook.risk.domain.breach_rate import Measurement, Rate, window_start
 from casebook.risk.domain.register import raise_candidate
 from casebook.risk.domain.risk import Risk

@@ -23,7 +23,7 @@ import structlog
 
 from casebook.events.definitions import CLOSURE_CONTROL
 from casebook.events.service_level import ServiceLevelTargetBreached
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from casebook.platform.front import Front
 from tests.support.candidates import count_as_evidence
 from tests.support.conformance import watch_async

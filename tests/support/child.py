@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Row
+from casebook.kit.read_models.projections import Row
 from casebook.kit.rebuild_worker import load
 from casebook.kit.runtime import Runtime
 from casebook.kit.settings import Settings

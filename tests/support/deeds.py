@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from casebook.risk.domain.breach_rate import Measurement, Rate, window_start
 from casebook.risk.domain.register import raise_candidate
 from casebook.risk.domain.risk import Risk

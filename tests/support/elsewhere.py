@@ -5,7 +5,7 @@ import sys
 import time
 
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Row
+from casebook.kit.read_models.projections import Row
 from tests.support.toy import Tally, intake
 
 MADE_BY = "SELECT DISTINCT mark::int FROM tally"

@@ -20,7 +20,7 @@ import pytest
 
 from casebook.console.importing.run import run_import
 from casebook.kit import runtime as kit_runtime
-from casebook.kit.relay import Relay
+from casebook.kit.store.relay import Relay
 from casebook.platform import runner
 from casebook.platform.front import Front
 from casebook.platform.home import Home

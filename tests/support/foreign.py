@@ -8,7 +8,7 @@ from casebook.events.envelope import Envelope, chain
 from casebook.events.event import Event
 from casebook.events.kafka import partition
 from casebook.events.values import Sealed
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log.memory import MemoryLog
 from tests.support.service import START
 
 

@@ -10,14 +10,14 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from casebook.kit.access.identity import Principal, Unauthenticated
+from casebook.kit.access.jwks import KeysUnavailable
 from casebook.kit.decider import Refused
-from casebook.kit.docs import docs_paths, mount_docs
-from casebook.kit.health import PATHS, Health, health_router
-from casebook.kit.http import CurrentPrincipal, install_http
-from casebook.kit.http_limits import Limits
-from casebook.kit.identity import Principal, Unauthenticated
-from casebook.kit.jwks import KeysUnavailable
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.http.docs import docs_paths, mount_docs
+from casebook.kit.http.layers import CurrentPrincipal, install_http
+from casebook.kit.http.limits import Limits
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.routes.health import PATHS, Health, health_router
 from casebook.kit.tracing import current_traceparent
 
 CANARY = "canary-9d41"

@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from casebook.kit.embedded_postgres import start
-from casebook.kit.migrations import migrate, migrate_log
+from casebook.kit.postgres.embedded import start
 from casebook.kit.service import Service
+from casebook.kit.setup.migrations import migrate, migrate_log
 from tests.support.java import DEPENDENCY_PLUGIN, fetched, maven
 from tests.support.watchdog import Watchdog
 

@@ -10,10 +10,10 @@ import orjson
 from casebook.events.event import Event
 from casebook.events.ingress import Published
 from casebook.kit.ids import source_id
-from casebook.kit.inbox import Result
-from casebook.kit.release import discard, of_publisher, retry
+from casebook.kit.ingress.inbox import Result
+from casebook.kit.ingress.release import discard, of_publisher, retry
 from casebook.kit.runtime import Runtime
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from tests.support.service import START, Bench, append, settled
 from tests.support.toy import source
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from casebook.kit.rebuild import _Rebuild  # pyright: ignore[reportPrivateUsage]
+from casebook.kit.rebuilding.rebuild import _Rebuild  # pyright: ignore[reportPrivateUsage]
 from tests.support.service import Served, until
 
 READS_PER_SECOND = 50

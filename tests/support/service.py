@@ -17,18 +17,18 @@ from fastapi import APIRouter
 
 from casebook.events.envelope import Envelope
 from casebook.events.event import Event
+from casebook.kit.access.tokens import Signer, new_key_file
 from casebook.kit.app import create_service_app
 from casebook.kit.background import BackgroundLoop
-from casebook.kit.checkpoints import LIVE, read_checkpoints
+from casebook.kit.bookkeeping.checkpoints import LIVE, read_checkpoints
 from casebook.kit.keys import new_master_key
-from casebook.kit.log import EventLog
-from casebook.kit.migrations import migrate, migrate_log
+from casebook.kit.log.event_log import EventLog
 from casebook.kit.runtime import Runtime
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings
+from casebook.kit.setup.migrations import migrate, migrate_log
 from casebook.kit.signals import Signal
-from casebook.kit.store import Cause
-from casebook.kit.tokens import Signer, new_key_file
+from casebook.kit.store.store import Cause
 from tests.support.postgres import migrated_database, postgres_for_tests
 from tests.support.tokens import AUDIENCE, ISSUER, TestClock, write_jwks
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from casebook.kit.rebuild import _Rebuild  # pyright: ignore[reportPrivateUsage]
+from casebook.kit.rebuilding.rebuild import _Rebuild  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass

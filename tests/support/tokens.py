@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from casebook.kit.tokens import Signer, new_key_file, public_jwks
+from casebook.kit.access.tokens import Signer, new_key_file, public_jwks
 
 ISSUER = "https://issuer.test"
 AUDIENCE = "casebook"

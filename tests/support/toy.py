@@ -31,13 +31,13 @@ from casebook.events.work_order import (
     WorkOrderResolved,
     WorkOrderStarted,
 )
-from casebook.kit.commands import Commands
+from casebook.kit.access.policy import AccessColumns, Operation, Policy
 from casebook.kit.decider import Access, Fact, Reaction, Refused, SealedText, StreamFamily
 from casebook.kit.decider import sealed_text as sealed
-from casebook.kit.exchange import operation
-from casebook.kit.policy import AccessColumns, Operation, Policy
-from casebook.kit.projections import Projection, Row
-from casebook.kit.queries import Queries
+from casebook.kit.http.commands import Commands
+from casebook.kit.http.exchange import operation
+from casebook.kit.http.queries import Queries
+from casebook.kit.read_models.projections import Projection, Row
 from casebook.kit.service import Service
 
 ANNOUNCED_AFTER = timedelta(hours=1)

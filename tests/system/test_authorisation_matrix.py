@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import true
 
-from casebook.kit.exchange import Exchange
-from casebook.kit.policy import Operation as Row
+from casebook.kit.access.policy import Operation as Row
+from casebook.kit.http.exchange import Exchange
 from tests.support.cast import Cast, cast
 from tests.support.deeds import failed
 from tests.support.figures import Tell

@@ -22,10 +22,10 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from casebook.console.verify import services
 from casebook.intake.service import SERVICE as INTAKE
-from casebook.kit.log import PARTITIONS
-from casebook.kit.log_kafka import KafkaLog
-from casebook.kit.migrations import NotInitialised, check
-from casebook.kit.verify import Place, Report, verify
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.log.kafka import KafkaLog
+from casebook.kit.setup.migrations import NotInitialised, check
+from casebook.kit.verification.verify import Place, Report, verify
 from tests.support import oracle
 from tests.support.audit_log import SAMPLE, read_requests
 from tests.support.command import eventually

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from casebook.kit import embedded_postgres
-from casebook.kit.embedded_postgres_host import find_programs
+from casebook.kit.postgres import embedded as embedded_postgres
+from casebook.kit.postgres.embedded_host import find_programs
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import DatabaseServer
 from tests.support.production import new_production

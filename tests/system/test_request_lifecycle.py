@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from casebook.console.verify import services
-from casebook.kit.verify import Place, verify
+from casebook.kit.verification.verify import Place, verify
 from tests.support.conformance import assert_message
 from tests.support.published_log import read_log
 from tests.system.journey import Journey, clock, eventually

@@ -19,8 +19,8 @@ import pytest
 from casebook.console.verify import FIRST_HALF, services
 from casebook.events.catalog import SERVICES as SERVICE_NAMES
 from casebook.events.envelope import chain
-from casebook.kit import verify
-from casebook.kit.verify_processes import verify_in_processes
+from casebook.kit.verification import verify
+from casebook.kit.verification.processes import verify_in_processes
 from tests.support.filled import fill
 from tests.support.postgres import fresh_database, postgres_for_tests
 from tests.support.tampering import Row, Table

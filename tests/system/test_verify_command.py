@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from casebook.kit import embedded_postgres
+from casebook.kit.postgres import embedded as embedded_postgres
 from tests.support.command import CommandLine, Running
 from tests.support.filled import SAMPLE
 from tests.support.processes import servers_of

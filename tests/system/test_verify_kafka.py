@@ -24,9 +24,9 @@ from casebook.events.kafka import (
     record_from_kafka,
     record_to_kafka,
 )
-from casebook.kit.log_kafka import LogUnavailable
-from casebook.kit.verify import Difference, Place, Report, verify
-from casebook.kit.verify_processes import verify_in_processes
+from casebook.kit.log.kafka import LogUnavailable
+from casebook.kit.verification.processes import verify_in_processes
+from casebook.kit.verification.verify import Difference, Place, Report, verify
 from tests.support.filled import fill
 from tests.support.kafka import create_topic, kafka_for_tests
 from tests.support.postgres import fresh_database, postgres_for_tests

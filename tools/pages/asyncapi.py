@@ -15,8 +15,8 @@ from casebook.events.catalog import COMMON, EVENTS, INGRESS_ONLY, publishable
 from casebook.events.event import Event
 from casebook.events.kafka import CONTENT_TYPE, PARTITIONS
 from casebook.events.schemas import Side
-from casebook.kit.log import TOPIC
-from casebook.kit.topics import INGRESS_PREFIX, INGRESS_SETTINGS, SETTINGS
+from casebook.kit.log.event_log import TOPIC
+from casebook.kit.log.topics import INGRESS_PREFIX, INGRESS_SETTINGS, SETTINGS
 from tools.pages.asyncapi_examples import fact_example, published_example, structured_example
 from tools.pages.asyncapi_schemas import (
     INGRESS_SUFFIX,

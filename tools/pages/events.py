@@ -7,7 +7,7 @@ from typing import Any
 from casebook.events.catalog import COMMON, FAMILIES, INGRESS_ONLY, Family
 from casebook.events.event import Event
 from casebook.events.upcasting import UPCASTERS
-from casebook.kit.standard import STANDARD_TABLES
+from casebook.kit.read_models.standard import STANDARD_TABLES
 from tools.pages.markdown import document, first_line, services, table
 
 INTRODUCTION = (

@@ -16,10 +16,10 @@ from casebook.console.gateway import Gateway, Services
 from casebook.console.page import start_page
 from casebook.events.catalog import SERVICES
 from casebook.kit.draining import draining
-from casebook.kit.health import Health, health_router
-from casebook.kit.http_context import RequestContext
+from casebook.kit.http.context import RequestContext
+from casebook.kit.http.problems import install_problems
 from casebook.kit.logging import configure_logging
-from casebook.kit.problems import install_problems
+from casebook.kit.routes.health import Health, health_router
 from casebook.kit.settings import Settings
 from casebook.kit.starting import settings_of_process
 

@@ -213,7 +213,7 @@ def token(
 @app.command("database-url")
 def database_url() -> None:
     """Print the address of the running database of this home, with its password."""
-    from casebook.kit.embedded_postgres import dsn_of  # noqa: PLC0415
+    from casebook.kit.postgres.embedded import dsn_of  # noqa: PLC0415
 
     dsn = os.environ.get("CASEBOOK_DATABASE_URL") or dsn_of(State.home)
     if dsn is None:

@@ -4,7 +4,7 @@ import asyncpg
 import httpx
 
 from casebook.console.connection import NoToken
-from casebook.kit.embedded_postgres import EmbeddedPostgresError
+from casebook.kit.postgres.embedded import EmbeddedPostgresError
 from casebook.kit.starting import StartRefused
 from casebook.platform.home import HomeNotFound
 

@@ -14,10 +14,10 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from casebook.events.catalog import SERVICES
-from casebook.kit.http_context import respond
-from casebook.kit.http_limits import Limits, body_chunks, check_head, declared_length, has_body
+from casebook.kit.http.context import respond
+from casebook.kit.http.limits import Limits, body_chunks, check_head, declared_length, has_body
+from casebook.kit.http.problems import Problem
 from casebook.kit.logging import get_logger
-from casebook.kit.problems import Problem
 from casebook.kit.settings import Settings
 from casebook.kit.tracing import current_traceparent
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import typer
 
-from casebook.kit import embedded_postgres
+from casebook.kit.access.tokens import new_key_file, public_jwks
 from casebook.kit.keys import new_master_key
+from casebook.kit.postgres import embedded as embedded_postgres
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import new_key_file, public_jwks
 from casebook.platform.home import Home
 from casebook.platform.runner import initialise, prepare_service_roles
 
@@ -34,7 +34,7 @@ async def init(home: Path, publishers: Sequence[str] = ()) -> None:
     roles = settings.database_roles or home / "roles"
     await prepare_service_roles(settings, roles)
     if settings.kafka_bootstrap:
-        from casebook.kit.topics import ensure_topics  # noqa: PLC0415 - only where Kafka is used
+        from casebook.kit.log.topics import ensure_topics  # noqa: PLC0415 - only with Kafka
 
         await ensure_topics(settings.kafka_bootstrap, settings.kafka_topic, publishers)
     typer.echo(f"Ready. Each service connects with the address in {roles}/<service>.url", err=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from casebook.kit.access.tokens import Signer
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer
 from casebook.platform.home import Home, HomeNotFound
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import asyncpg
 
 from casebook.events.catalog import SERVICES
-from casebook.kit import embedded_postgres
-from casebook.kit.log_kafka import READ_SECONDS_MAX
+from casebook.kit.log.kafka import READ_SECONDS_MAX
+from casebook.kit.postgres import embedded as embedded_postgres
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings
-from casebook.kit.verify import Place
-from casebook.kit.verify import verify as check
-from casebook.kit.verify_processes import verify_in_processes
+from casebook.kit.verification.processes import verify_in_processes
+from casebook.kit.verification.verify import Place
+from casebook.kit.verification.verify import verify as check
 from casebook.platform.home import Home
 from casebook.platform.runner import create_apps
 

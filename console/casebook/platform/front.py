@@ -14,8 +14,8 @@ from casebook.console.app import NAME
 from casebook.console.gateway import service_of
 from casebook.console.page import start_page
 from casebook.kit import metrics
-from casebook.kit.http_context import RequestContext, respond
-from casebook.kit.problems import Problem
+from casebook.kit.http.context import RequestContext, respond
+from casebook.kit.http.problems import Problem
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 

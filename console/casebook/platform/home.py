@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from casebook.kit.embedded_postgres import dsn_of
+from casebook.kit.access.tokens import Signer, new_key_file, public_jwks
+from casebook.kit.postgres.embedded import dsn_of
 from casebook.kit.secret_files import write_secret
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer, new_key_file, public_jwks
 
 ISSUER = AUDIENCE = "casebook"
 ADMIN = "admin"

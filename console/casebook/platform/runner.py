@@ -17,14 +17,14 @@ from fastapi import FastAPI
 
 from casebook.dispatch.app import create_app as create_dispatch
 from casebook.intake.app import create_app as create_intake
-from casebook.kit import embedded_postgres
 from casebook.kit.background import BackgroundLoop
 from casebook.kit.child_process import collect_garbage_rarely, when_parent_ends
-from casebook.kit.embedded_postgres import HomeInUse
-from casebook.kit.migrations import migrate, migrate_log
-from casebook.kit.roles import prepare_roles
+from casebook.kit.postgres import embedded as embedded_postgres
+from casebook.kit.postgres.embedded import HomeInUse
 from casebook.kit.runtime import Runtime
 from casebook.kit.settings import Settings
+from casebook.kit.setup.migrations import migrate, migrate_log
+from casebook.kit.setup.roles import prepare_roles
 from casebook.kit.signals import Signal
 from casebook.monitoring.app import create_app as create_monitoring
 from casebook.platform.front import Front

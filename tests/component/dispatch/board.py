@@ -21,13 +21,13 @@ from casebook.events.event import Event
 from casebook.events.kafka import partition
 from casebook.events.request import RequestClassified, RequestPrioritised, RequestSubmitted
 from casebook.events.values import Sealed
+from casebook.kit.access.tokens import Signer, new_key_file
 from casebook.kit.app import create_service_app
-from casebook.kit.database import Database
 from casebook.kit.ids import source_id
 from casebook.kit.keys import new_master_key
+from casebook.kit.postgres.database import Database
 from casebook.kit.runtime import Runtime
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer, new_key_file
 from tests.support.conformance import watch_async
 from tests.support.postgres import migrated_database, postgres_for_tests
 from tests.support.tokens import AUDIENCE, ISSUER, TestClock, write_jwks

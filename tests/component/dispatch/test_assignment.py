@@ -11,7 +11,7 @@ from casebook.dispatch import matcher as matching_work
 from casebook.dispatch.domain.matching import recompute
 from casebook.events.request import RequestReclassified
 from casebook.events.work_order import AssignmentExplanation
-from casebook.kit.database import Database
+from casebook.kit.postgres.database import Database
 from tests.component.dispatch.board import (
     Board,
     Headers,

@@ -19,11 +19,11 @@ from casebook.events.kafka import partition
 from casebook.events.values import Sealed
 from casebook.intake.api import router
 from casebook.intake.service import SERVICE
+from casebook.kit.access.tokens import Signer, new_key_file
 from casebook.kit.app import create_service_app
 from casebook.kit.keys import new_master_key
 from casebook.kit.runtime import Runtime
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer, new_key_file
 from tests.support.conformance import watch_async
 from tests.support.postgres import migrated_database, postgres_for_tests
 from tests.support.tokens import AUDIENCE, ISSUER, TestClock, write_jwks

@@ -11,8 +11,8 @@ from casebook.events.work_order import WorkOrderAssignedToTeam
 from casebook.events.workforce import AgentRegistered
 from casebook.intake.api import statements
 from casebook.intake.policy import POLICY
-from casebook.kit.database import compiled
-from casebook.kit.identity import Principal
+from casebook.kit.access.identity import Principal
+from casebook.kit.postgres.database import compiled
 from tests.component.intake.desk import Desk, Headers, Json, problem
 from tests.support.crowd import SOME_ID, multiply
 

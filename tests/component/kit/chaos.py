@@ -18,18 +18,19 @@ import pytest
 
 from casebook.events.event import Event
 from casebook.events.work_order import WorkOrderOpened, WorkOrderResolved, WorkOrderStarted
-from casebook.kit import applying, log_kafka
-from casebook.kit.applying import Applied, Applier, admit
-from casebook.kit.cases import Case
-from casebook.kit.checkpoints import LIVE, read_checkpoints
-from casebook.kit.database import LostRace
+from casebook.kit.bookkeeping.cases import Case
+from casebook.kit.bookkeeping.checkpoints import LIVE, read_checkpoints
 from casebook.kit.decider import Fact, Reaction
-from casebook.kit.log import Batch, LogConsumer, LogRecord
-from casebook.kit.projections import Row
-from casebook.kit.reader import Reader
+from casebook.kit.log import outbox
+from casebook.kit.log.event_log import Batch, LogConsumer, LogRecord
+from casebook.kit.postgres.database import LostRace
+from casebook.kit.read_models.projections import Row
+from casebook.kit.reading import applying
+from casebook.kit.reading.applying import Applied, Applier, admit
+from casebook.kit.reading.reader import Reader
 from casebook.kit.runtime import Runtime
 from casebook.kit.service import Service
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from tests.support.service import Bench, case
 from tests.support.toy import Tally, dispatch, intake, propose
 
@@ -115,7 +116,7 @@ class Member:
 def break_things(chaos: Chaos) -> None:
     """Let the readers and the relay fail as the dice say."""
     apply_batch, apply = Reader._apply, Applier.apply  # pyright: ignore[reportPrivateUsage]
-    delete_published = log_kafka.delete_published  # pyright: ignore[reportPrivateImportUsage]
+    delete_published = outbox.delete_published  # pyright: ignore[reportPrivateImportUsage]
     apply_standard = applying.apply_standard  # pyright: ignore[reportPrivateImportUsage]
 
     async def held(self: Reader, consumer: LogConsumer, batch: Batch) -> None:
@@ -152,7 +153,7 @@ def break_things(chaos: Chaos) -> None:
     chaos.patch.setattr(Reader, "_apply", held)
     chaos.patch.setattr(Applier, "apply", rolled_back)
     chaos.patch.setattr(applying, "apply_standard", slow)
-    chaos.patch.setattr(log_kafka, "delete_published", crashed)
+    chaos.patch.setattr(outbox, "delete_published", crashed)
 
 
 async def _zombie(chaos: Chaos, reader: Reader, batch: Batch, *, within: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log.memory import MemoryLog
 from tests.support.service import Bench, open_bench
 from tests.support.toy import dispatch, intake
 

@@ -12,9 +12,9 @@ from casebook.events.ingress import Published, to_batch
 from casebook.kit.background import BackgroundLoop
 from casebook.kit.decider import Fact
 from casebook.kit.ids import new_id
-from casebook.kit.inbox import Inbox, Result
-from casebook.kit.pool import Connection
-from casebook.kit.projections import Row
+from casebook.kit.ingress.inbox import Inbox, Result
+from casebook.kit.postgres.pool import Connection
+from casebook.kit.read_models.projections import Row
 from tests.support.pump import SOURCE, event, inbox_size, log_of, register
 from tests.support.service import Bench, Headers, Served, until
 from tests.support.toy import Tally, intake, router, submitted

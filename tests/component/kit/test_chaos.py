@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from casebook.kit import checkpoints
-from casebook.kit.log import PARTITIONS
+from casebook.kit.bookkeeping import checkpoints
+from casebook.kit.log.event_log import PARTITIONS
 from tests.component.kit.chaos import judge, run
 from tests.support.figures import Tell
 from tests.support.kafka import create_topic, kafka_for_tests

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from casebook.kit.idempotency import KEPT, forget_old_answers
+from casebook.kit.http.idempotency import KEPT, forget_old_answers
 from tests.support.service import Bench, Headers, Served, append, case
 from tests.support.toy import intake, router, submitted
 

@@ -3,7 +3,7 @@
 import pytest
 
 from casebook.events.request import RequestCommented
-from casebook.kit import rebuild
+from casebook.kit.rebuilding import rebuild
 from tests.support.service import Bench, append, case, settled, until
 from tests.support.toy import intake, router, submitted
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from casebook.kit import embedded_postgres_host
-from casebook.kit.embedded_postgres import (
+from casebook.kit.postgres import embedded_host as embedded_postgres_host
+from casebook.kit.postgres.embedded import (
     EmbeddedPostgresError,
     HomeInUse,
     Server,
@@ -24,7 +24,7 @@ from casebook.kit.embedded_postgres import (
     running,
     start,
 )
-from casebook.kit.embedded_postgres_host import (
+from casebook.kit.postgres.embedded_host import (
     cluster_name,
     cluster_processes,
     find_programs,
@@ -41,7 +41,7 @@ from tests.support.postgres import (
 OWNER = """
 import sys
 from pathlib import Path
-from casebook.kit.embedded_postgres import start
+from casebook.kit.postgres.embedded import start
 server = start(Path(sys.argv[1]))
 print(server.pid, flush=True)
 sys.stdin.read()

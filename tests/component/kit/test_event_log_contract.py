@@ -14,10 +14,10 @@ import pytest
 
 from casebook.events.kafka import partition
 from casebook.events.request import RequestCommented
-from casebook.kit import log_kafka
-from casebook.kit.log import PARTITIONS, EventLog, LogConsumer, LogRecord
-from casebook.kit.log_kafka import KafkaLog, LogUnavailable
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log import outbox
+from casebook.kit.log.event_log import PARTITIONS, EventLog, LogConsumer, LogRecord
+from casebook.kit.log.kafka import BATCH_BYTES_MAX, KafkaLog, LogUnavailable
+from casebook.kit.log.memory import MemoryLog
 from casebook.kit.runtime import Runtime
 from tests.support.kafka import create_topic, kafka_for_tests
 from tests.support.published_log import send_undecodable
@@ -74,7 +74,7 @@ class Subject:
                     await self.log.relay(connection, 1000)
                     await transaction.rollback()
                 case _:
-                    self.monkeypatch.setattr(log_kafka, "delete_published", _crash)
+                    self.monkeypatch.setattr(outbox, "delete_published", _crash)
                     with pytest.raises(Crash):
                         await self.log.relay(connection, 1000)
                     self.monkeypatch.undo()
@@ -267,7 +267,7 @@ async def test_events_as_large_as_allowed_come_back_whole(subject: Subject) -> N
     for _ in range(6):
         await append(subject.runtime, f"request/{key}", *[RequestCommented(body=text)] * 3)
     sizes = [row[0] for row in await subject.bench.fetch("SELECT octet_length(record) FROM events")]
-    assert sum(sizes) > log_kafka.BATCH_BYTES_MAX, "one batch would do"
+    assert sum(sizes) > BATCH_BYTES_MAX, "one batch would do"
     await publish(subject.runtime)
     (records,) = (await reading(subject.log, 18)).values()
     stored = await subject.bench.fetch("SELECT record FROM events ORDER BY version")

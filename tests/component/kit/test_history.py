@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from casebook.events.request import RequestCommented
-from casebook.kit.history import HistoryInDoubt
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.bookkeeping.history import HistoryInDoubt
+from casebook.kit.http.problems import unexpected
+from casebook.kit.log.memory import MemoryLog
 from casebook.kit.logging import get_logger
-from casebook.kit.problems import unexpected
 from casebook.kit.runtime import Runtime
 from tests.support.backup import Backup
 from tests.support.foreign import fact, tell

@@ -3,7 +3,7 @@ import json
 from fastapi import FastAPI
 
 from casebook.kit import metrics
-from casebook.kit.health import Health, health_router
+from casebook.kit.routes.health import Health, health_router
 from tests.support.http_app import send
 
 

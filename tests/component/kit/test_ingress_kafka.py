@@ -14,8 +14,8 @@ from confluent_kafka import Producer
 from casebook.events.ingress import Published, to_structured
 from casebook.events.request import RequestCommented
 from casebook.events.work_order import WorkOrderStarted
-from casebook.kit import ingress_kafka
-from casebook.kit.log import PARTITIONS
+from casebook.kit.ingress import kafka as ingress_kafka
+from casebook.kit.log.event_log import PARTITIONS
 from tests.support.kafka import create_topic, kafka_for_tests
 from tests.support.published_log import send_undecodable
 from tests.support.pump import event, inbox_size, key_of, quarantined, register

@@ -11,22 +11,21 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from casebook.kit.access.identity import TokenVerifier
+from casebook.kit.access.policy import Operation, Policy
+from casebook.kit.access.tokens import Signer, new_key_file
 from casebook.kit.clock import SystemClock
-from casebook.kit.database import Database
 from casebook.kit.decider import SealedText
-from casebook.kit.http import install_http
-from casebook.kit.identity import TokenVerifier
+from casebook.kit.http.layers import install_http
+from casebook.kit.http.sealed_text import TextReader, keys_router
 from casebook.kit.keys import (
     KeyRing,
     MissingMasterKey,
-    TextReader,
-    keys_router,
     new_master_key,
     seal,
 )
-from casebook.kit.policy import Operation, Policy
+from casebook.kit.postgres.database import Database
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer, new_key_file
 from tests.support.postgres import fresh_database, postgres_for_tests
 from tests.support.tokens import write_jwks
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from casebook.events.request import RequestClosed
 from casebook.kit import metrics
-from casebook.kit.rebuild import rebuild
+from casebook.kit.rebuilding.rebuild import rebuild
 from tests.support.pump import event, feed, inbox_size, register
 from tests.support.service import Bench, append, case, publish, settled, until
 from tests.support.toy import ANNOUNCED_AFTER, Tally, intake, router, submitted

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from casebook.kit import pool
-from casebook.kit.pagination import encode_cursor
-from casebook.kit.release import of_publisher
+from casebook.kit.http.pagination import encode_cursor
+from casebook.kit.ingress.release import of_publisher
+from casebook.kit.postgres import pool
 from tests.support.pump import SOURCE, event, fact_id, feed, quarantined, register
 from tests.support.service import Bench, Headers, Served, append, case, settled, until
 from tests.support.swaps import Swaps, held_swaps

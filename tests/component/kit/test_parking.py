@@ -12,10 +12,10 @@ from casebook.events.request import RequestClosed, RequestCommented
 from casebook.events.work_order import WorkOrderOpened, WorkOrderStarted
 from casebook.kit.decider import Refused
 from casebook.kit.keys import open_bytes
-from casebook.kit.log import LogRecord
-from casebook.kit.log_memory import MemoryLog
-from casebook.kit.projections import Row
-from casebook.kit.verify import Place, verify
+from casebook.kit.log.event_log import LogRecord
+from casebook.kit.log.memory import MemoryLog
+from casebook.kit.read_models.projections import Row
+from casebook.kit.verification.verify import Place, verify
 from tests.support.foreign import fact, inject, tell
 from tests.support.service import Bench, append, case, settled
 from tests.support.toy import Tally, intake, submitted

@@ -7,10 +7,10 @@ from typing import get_args
 import asyncpg
 from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, select
 
-from casebook.kit.database import compiled, fetch
+from casebook.kit.access.identity import Principal
+from casebook.kit.access.policy import AccessColumns, Operation, Policy, Scope
 from casebook.kit.decider import Access
-from casebook.kit.identity import Principal
-from casebook.kit.policy import AccessColumns, Operation, Policy, Scope
+from casebook.kit.postgres.database import compiled, fetch
 from tests.support.postgres import fresh_database, postgres_for_tests
 
 ROLES = ("requester", "agent", "lead", "auditor", "risk-manager", "admin", "publisher", "operator")

@@ -9,9 +9,9 @@ import pytest
 from casebook.events.request import RequestCommented
 from casebook.events.work_order import WorkOrderResolved, WorkOrderStarted
 from casebook.kit.decider import Fact
-from casebook.kit.log_memory import MemoryLog
-from casebook.kit.projections import ProjectionTable, Row
-from casebook.kit.rebuild import rebuild  # pyright: ignore[reportPrivateUsage]
+from casebook.kit.log.memory import MemoryLog
+from casebook.kit.read_models.projections import ProjectionTable, Row
+from casebook.kit.rebuilding.rebuild import rebuild  # pyright: ignore[reportPrivateUsage]
 from casebook.kit.runtime import Runtime
 from tests.support.child import child
 from tests.support.foreign import fact, tell

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import ClauseElement
 
-from casebook.kit import queries as kit_queries
-from casebook.kit.database import compiled
-from casebook.kit.database import fetch as kit_fetch
+from casebook.kit.http import queries as kit_queries
+from casebook.kit.postgres.database import compiled
+from casebook.kit.postgres.database import fetch as kit_fetch
 from tests.support.service import Bench, Headers, Served, append, case, settled, until
 from tests.support.toy import Tally, intake, router, submitted
 

@@ -6,8 +6,8 @@ from casebook.events.envelope import Envelope
 from casebook.events.request import RequestResolutionProposed, RequestSubmitted
 from casebook.events.work_order import WorkOrderOpened, WorkOrderResolved, WorkOrderStarted
 from casebook.kit.decider import Fact, Reaction
-from casebook.kit.log_memory import MemoryLog
-from casebook.kit.store import Cause
+from casebook.kit.log.memory import MemoryLog
+from casebook.kit.store.store import Cause
 from tests.support.foreign import fact, tell
 from tests.support.service import Bench, append, case, settled, until
 from tests.support.toy import (

@@ -9,12 +9,12 @@ import pytest
 
 from casebook.events.request import RequestCommented
 from casebook.events.work_order import WorkOrderOpened, WorkOrderResolved, WorkOrderStarted
-from casebook.kit.applying import Applier
-from casebook.kit.database import INFRASTRUCTURE_ERRORS
-from casebook.kit.log import PARTITIONS
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.log.memory import MemoryLog
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS
+from casebook.kit.reading.applying import Applier
 from casebook.kit.runtime import Runtime
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from tests.support.foreign import fact, tell
 from tests.support.service import START, Bench, append, case, publish, settled, until
 from tests.support.toy import intake, submitted

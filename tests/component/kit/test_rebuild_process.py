@@ -12,9 +12,9 @@ import pytest
 
 from casebook.events.request import RequestCommented
 from casebook.kit import metrics
-from casebook.kit import rebuild as rebuilding
-from casebook.kit.rebuild import rebuild
-from casebook.kit.rebuild_process import RebuildFailed, task_of
+from casebook.kit.rebuilding import rebuild as rebuilding
+from casebook.kit.rebuilding.process import RebuildFailed, task_of
+from casebook.kit.rebuilding.rebuild import rebuild
 from casebook.kit.runtime import Runtime
 from tests.support.child import child
 from tests.support.elsewhere import BROKEN, MADE_BY, MAKING, SERVICE

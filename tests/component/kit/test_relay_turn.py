@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from casebook.kit.log_kafka import KafkaLog
+from casebook.kit.log.kafka import KafkaLog
 from tests.support.service import Bench, append, case, until
 from tests.support.toy import intake, submitted
 

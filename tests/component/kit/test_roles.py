@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from casebook.kit.migrations import migrate
-from casebook.kit.roles import Role, prepare_roles
+from casebook.kit.setup.migrations import migrate
+from casebook.kit.setup.roles import Role, prepare_roles
 from casebook.kit.starting import StartRefused
 from tests.support.postgres import (
     DatabaseServer,

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from casebook.kit.database import INFRASTRUCTURE_ERRORS, Database
-from casebook.kit.health import Health
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, Database
+from casebook.kit.routes.health import Health
 from tests.support.proxy import Kind, Proxy, through, to_database
 from tests.support.service import Bench
 

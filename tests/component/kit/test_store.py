@@ -16,10 +16,10 @@ from casebook.events.request import (
     RequestSubmitted,
 )
 from casebook.events.values import Sealed
-from casebook.kit.database import LostRace
 from casebook.kit.decider import Refused
+from casebook.kit.postgres.database import LostRace
 from casebook.kit.runtime import Runtime
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from tests.support.service import START, Bench, append, case
 from tests.support.toy import REQUEST, intake, submitted
 

@@ -8,9 +8,9 @@ from casebook.events.envelope import Envelope
 from casebook.events.request import RequestClosed, RequestClosureAnnounced, RequestCommented
 from casebook.events.work_order import WorkOrderResolved
 from casebook.kit.decider import Fact, Reaction
-from casebook.kit.lag import measure
-from casebook.kit.log import PARTITIONS
-from casebook.kit.log_memory import MemoryLog
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.log.memory import MemoryLog
+from casebook.kit.reading.lag import measure
 from casebook.kit.service import Service
 from tests.support.child import child
 from tests.support.foreign import fact, tell

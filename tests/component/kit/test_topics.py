@@ -7,7 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from casebook.kit.topics import (
+from casebook.kit.log.topics import (
     INGRESS_PREFIX,
     INGRESS_SETTINGS,
     SETTINGS,

@@ -15,11 +15,11 @@ from sqlalchemy import ColumnElement, true
 
 from casebook.events.event import Event
 from casebook.events.service_level import ServiceLevelSourceResultRecorded
-from casebook.kit.database import Connection, Database, fetch
+from casebook.kit.access.identity import Principal
 from casebook.kit.decider import Fact
-from casebook.kit.identity import Principal
-from casebook.kit.projections import ProjectionTable
-from casebook.kit.registry import activate, create_generation
+from casebook.kit.postgres.database import Connection, Database, fetch
+from casebook.kit.read_models.projections import ProjectionTable
+from casebook.kit.read_models.registry import activate, create_generation
 from casebook.monitoring.api.kpis import ACCESS
 from casebook.monitoring.domain.kpi import Dimension, KpiValue, Origin
 from casebook.monitoring.policy import POLICY

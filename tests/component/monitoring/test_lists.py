@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import true
 
 from casebook.events.work_order import WorkOrderAccepted, WorkOrderResolved
-from casebook.kit.database import compiled
+from casebook.kit.postgres.database import compiled
 from casebook.monitoring.projections.service_levels import service_levels
 from tests.component.monitoring.story import KPIS, LEVELS, submitted
 from tests.support.crowd import SOME_ID, multiply

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from casebook.kit import following
+from casebook.kit.reading import following
 from casebook.quality.domain import nonconformity
 from casebook.quality.domain.control import nonconformity_id
 from casebook.quality.reactions.nonconformities import keep_raising, raise_missing

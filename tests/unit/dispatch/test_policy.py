@@ -3,8 +3,8 @@
 import pytest
 
 from casebook.dispatch.policy import POLICY
+from casebook.kit.access.identity import ROLES, Principal
 from casebook.kit.decider import Access
-from casebook.kit.identity import ROLES, Principal
 
 MINE = Access(team="mail", assignee="li.na")
 TEAMS = Access(team="mail", assignee="zhao.min")

@@ -3,8 +3,8 @@
 import pytest
 
 from casebook.intake.policy import POLICY
+from casebook.kit.access.identity import ROLES, Principal
 from casebook.kit.decider import Access
-from casebook.kit.identity import ROLES, Principal
 
 COMMANDS = {
     "request.classify",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from casebook.kit import runtime as kit_runtime
-from casebook.kit.log_kafka import LogUnavailable, finished
+from casebook.kit.log.kafka import LogUnavailable, finished
 from casebook.kit.runtime import Runtime
 
 

@@ -1,5 +1,5 @@
-from casebook.kit.checkpoints import Fresh, fresh
-from casebook.kit.log import LogRecord
+from casebook.kit.bookkeeping.checkpoints import Fresh, fresh
+from casebook.kit.log.event_log import LogRecord
 
 
 def records(number: int, *offsets: int) -> list[LogRecord]:

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-from casebook.kit.horizon import Horizon
-from casebook.kit.log import PARTITIONS
+from casebook.kit.log.event_log import PARTITIONS
+from casebook.kit.reading.horizon import Horizon
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 HEADS = dict.fromkeys(range(PARTITIONS), 10)

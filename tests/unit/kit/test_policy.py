@@ -1,8 +1,8 @@
 import pytest
 
+from casebook.kit.access.identity import Principal
+from casebook.kit.access.policy import Operation, Policy
 from casebook.kit.decider import Access
-from casebook.kit.identity import Principal
-from casebook.kit.policy import Operation, Policy
 
 READ = Operation("request.read", {"requester": "organisation", "agent": "team", "admin": "all"})
 CONFIRM = Operation("request.confirm", {"requester": "own"}, visible="request.read")

@@ -11,6 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
+from casebook.kit.access.tokens import new_key_file
 from casebook.kit.clock import MovedClock
 from casebook.kit.keys import new_master_key
 from casebook.kit.settings import Settings
@@ -21,7 +22,6 @@ from casebook.kit.starting import (
     connect,
     settings_of_process,
 )
-from casebook.kit.tokens import new_key_file
 
 
 @pytest.fixture

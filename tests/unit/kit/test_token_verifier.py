@@ -12,9 +12,9 @@ from joserfc import jws
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from casebook.kit.identity import TOKEN_BYTES_MAX, Principal, TokenVerifier, Unauthenticated
-from casebook.kit.jwks import KeysUnavailable, RemoteKeys, jws_registry, key_source
-from casebook.kit.tokens import Signer, new_key_file, public_jwks
+from casebook.kit.access.identity import TOKEN_BYTES_MAX, Principal, TokenVerifier, Unauthenticated
+from casebook.kit.access.jwks import KeysUnavailable, RemoteKeys, jws_registry, key_source
+from casebook.kit.access.tokens import Signer, new_key_file, public_jwks
 from tests.support.tokens import (
     AUDIENCE,
     ISSUER,

@@ -2,7 +2,7 @@
 
 import re
 
-from casebook.kit.verify_progress import Progress
+from casebook.kit.verification.progress import Progress
 
 
 def test_it_says_how_much_was_read_how_fast_and_how_long_the_rest_takes() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from casebook.kit.access.identity import ROLES, Principal
 from casebook.kit.decider import Access
-from casebook.kit.identity import ROLES, Principal
 from casebook.quality.policy import POLICY
 
 OWN = Access(requester="wang.fang", organisation="青岛分公司", team="mail", assignee="li.na")

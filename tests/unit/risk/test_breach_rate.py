@@ -17,7 +17,7 @@ from casebook.events.service_level import (
     ServiceLevelTargetBreached,
 )
 from casebook.events.values import DefinitionReference
-from casebook.kit.projections import Projection
+from casebook.kit.read_models.projections import Projection
 from casebook.quality.domain.wilson import interval
 from casebook.risk.domain import breach_rate
 from casebook.risk.domain.breach_rate import (

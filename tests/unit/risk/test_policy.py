@@ -2,8 +2,8 @@
 
 import pytest
 
+from casebook.kit.access.identity import ROLES, Principal
 from casebook.kit.decider import Access
-from casebook.kit.identity import ROLES, Principal
 from casebook.risk.policy import POLICY
 
 MINE = Access(requester="li.na")

@@ -7,16 +7,16 @@ from fastapi import APIRouter, FastAPI
 
 from casebook.kit.background import BackgroundLoop
 from casebook.kit.clock import Clock
-from casebook.kit.docs import mount_docs
 from casebook.kit.draining import draining
-from casebook.kit.health import PATHS, Check, Health, health_router
-from casebook.kit.http import install_http
-from casebook.kit.ingress_http import ingress_router
-from casebook.kit.keys import keys_router
-from casebook.kit.log import EventLog
+from casebook.kit.http.docs import mount_docs
+from casebook.kit.http.layers import install_http
+from casebook.kit.http.openapi import describe
+from casebook.kit.http.sealed_text import keys_router
+from casebook.kit.log.event_log import EventLog
 from casebook.kit.logging import configure_logging
-from casebook.kit.openapi import describe
-from casebook.kit.operations import operations_router
+from casebook.kit.routes.health import PATHS, Check, Health, health_router
+from casebook.kit.routes.ingress import ingress_router
+from casebook.kit.routes.operations import operations_router
 from casebook.kit.runtime import Runtime
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings

@@ -1,4 +1,4 @@
-"""The process that makes one read model anew and ends: ``python -m casebook.kit.rebuild_worker``.
+"""The process that makes one read model anew and ends (``python -m`` of this module).
 
 Its task comes as a line on standard input, which stays open as long as somebody wants the result.
 It writes lines on standard output: ``{"share": 0.4}`` now and then, and at the end what it made.
@@ -18,8 +18,8 @@ import orjson
 
 from casebook.kit.child_process import collect_garbage_rarely, when_parent_ends
 from casebook.kit.logging import configure_logging, get_logger
-from casebook.kit.rebuild import rebuild_here
-from casebook.kit.rebuild_process import Made, Task
+from casebook.kit.rebuilding.process import Made, Task
+from casebook.kit.rebuilding.rebuild import rebuild_here
 from casebook.kit.runtime import Runtime
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings

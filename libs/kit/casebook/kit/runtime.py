@@ -11,31 +11,32 @@ from functools import partial
 from typing import Any, TypeVar
 
 from casebook.kit import metrics
+from casebook.kit.access.identity import TokenVerifier
+from casebook.kit.access.tokens import Signer
 from casebook.kit.background import BackgroundLoop
+from casebook.kit.bookkeeping.history import History
 from casebook.kit.clock import Clock, MovedClock, SystemClock
-from casebook.kit.database import INFRASTRUCTURE_ERRORS, Database
 from casebook.kit.decider import SealedText
-from casebook.kit.history import History
-from casebook.kit.idempotency import forget_old_answers
-from casebook.kit.identity import TokenVerifier
-from casebook.kit.inbox import Inbox
-from casebook.kit.keys import KeyRing, TextReader
-from casebook.kit.log import EventLog
-from casebook.kit.log_postgres import PostgresLog
+from casebook.kit.http.idempotency import forget_old_answers
+from casebook.kit.http.sealed_text import TextReader
+from casebook.kit.ingress.inbox import Inbox
+from casebook.kit.ingress.promoter import Promoter
+from casebook.kit.keys import KeyRing
+from casebook.kit.log.event_log import EventLog
+from casebook.kit.log.postgres import PostgresLog
 from casebook.kit.logging import get_logger
-from casebook.kit.migrations import check
-from casebook.kit.observation import Observer
-from casebook.kit.promoter import Promoter
-from casebook.kit.reader import Reader
-from casebook.kit.rebuild import rebuild_stale
-from casebook.kit.relay import Relay
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, Database
+from casebook.kit.reading.observation import Observer
+from casebook.kit.reading.reader import Reader
+from casebook.kit.reading.timers import Timers
+from casebook.kit.rebuilding.rebuild import rebuild_stale
 from casebook.kit.service import Service
 from casebook.kit.settings import Settings
+from casebook.kit.setup.migrations import check
 from casebook.kit.signals import Signal, Signals, is_cancelled
 from casebook.kit.starting import connect
-from casebook.kit.store import Store
-from casebook.kit.timers import Timers
-from casebook.kit.tokens import Signer
+from casebook.kit.store.relay import Relay
+from casebook.kit.store.store import Store
 
 Result = TypeVar("Result")
 
@@ -135,7 +136,7 @@ class Runtime:
         """Return the log that the settings name."""
         if not self.settings.kafka_bootstrap:
             return PostgresLog(self.database)
-        from casebook.kit.log_kafka import KafkaLog  # noqa: PLC0415 - only where Kafka is used
+        from casebook.kit.log.kafka import KafkaLog  # noqa: PLC0415 - only where Kafka is used
 
         return KafkaLog(self.settings.kafka_bootstrap, self.settings.kafka_topic)
 
@@ -173,7 +174,7 @@ class Runtime:
         self._spawn("housekeeping", partial(forget_old_answers, self))
         self.spawn_workers()
         if self.settings.kafka_bootstrap:
-            from casebook.kit.ingress_kafka import read_ingress  # noqa: PLC0415
+            from casebook.kit.ingress.kafka import read_ingress  # noqa: PLC0415
 
             self._spawn("ingress", partial(read_ingress, self))
 

@@ -8,11 +8,11 @@ from sqlalchemy.sql import ClauseElement
 
 from casebook.events.catalog import FAMILIES, family_of
 from casebook.events.event import Event
-from casebook.kit.database import Connection
+from casebook.kit.access.policy import Policy, Scope
+from casebook.kit.access.standard_policy import with_standard
 from casebook.kit.decider import Fact, Reaction, StreamFamily
-from casebook.kit.policy import Policy, Scope
-from casebook.kit.projections import Projection
-from casebook.kit.standard_policy import with_standard
+from casebook.kit.postgres.database import Connection
+from casebook.kit.read_models.projections import Projection
 
 if TYPE_CHECKING:
     from casebook.kit.runtime import Runtime

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from casebook.kit import failpoints
+from casebook.kit.access.tokens import Signer
 from casebook.kit.logging import get_logger
-from casebook.kit.pool import Pool
+from casebook.kit.postgres.pool import Pool
 from casebook.kit.settings import Settings
-from casebook.kit.tokens import Signer
 
 CONNECT_SECONDS_MAX = 30.0
 RETRY_SECONDS = 0.5

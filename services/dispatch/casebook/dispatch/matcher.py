@@ -38,10 +38,10 @@ from casebook.events.workforce import (
     AgentTeamChanged,
 )
 from casebook.kit.clock import Clock
-from casebook.kit.database import INFRASTRUCTURE_ERRORS, REBUILDING, Connection, Database
 from casebook.kit.decider import Refused
+from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, REBUILDING, Connection, Database
 from casebook.kit.signals import Signals, wait
-from casebook.kit.store import Cause, Store, UnitOfWork
+from casebook.kit.store.store import Cause, Store, UnitOfWork
 
 if TYPE_CHECKING:
     from casebook.kit.runtime import Runtime

@@ -4,7 +4,7 @@ Assumption: the handbook speaks of people and teams with skill and capacity, and
 of rights. Reassigning takes a reason, from leads and administrators alike.
 """
 
-from casebook.kit.policy import Operation, Policy
+from casebook.kit.access.policy import Operation, Policy
 
 READ = "work-order.read"
 

@@ -3,7 +3,7 @@
 Assumption: the handbook names customers and an agent channel, and gives no table of rights.
 """
 
-from casebook.kit.policy import Operation, Policy
+from casebook.kit.access.policy import Operation, Policy
 
 READ = "request.read"
 

@@ -4,7 +4,7 @@ Assumption: the handbook wants process and results open to the customer (1.3, tr
 gives no table of rights. Nobody may change a clock: they follow from facts.
 """
 
-from casebook.kit.policy import Operation, Policy
+from casebook.kit.access.policy import Operation, Policy
 
 POLICY = Policy(
     Operation(

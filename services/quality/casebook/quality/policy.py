@@ -6,7 +6,7 @@ reads everything and touches nothing.
 
 from collections.abc import Mapping
 
-from casebook.kit.policy import Grant, Operation, Policy
+from casebook.kit.access.policy import Grant, Operation, Policy
 
 _OVERSIGHT: Mapping[str, Grant] = {
     "lead": "team",

@@ -7,7 +7,7 @@ managers work on all of them, and auditors read all.
 
 from collections.abc import Mapping
 
-from casebook.kit.policy import Grant, Operation, Policy
+from casebook.kit.access.policy import Grant, Operation, Policy
 
 _MANAGEMENT: Mapping[str, Grant] = {"risk-manager": "all"}
 _INSIGHT: Mapping[str, Grant] = {"risk-manager": "all", "auditor": "all"}

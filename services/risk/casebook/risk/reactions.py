@@ -22,11 +22,11 @@ from casebook.events.service_level import (
     ServiceLevelClockStopped,
     ServiceLevelTargetBreached,
 )
-from casebook.kit.database import fetch
 from casebook.kit.decider import Reaction
-from casebook.kit.following import keep_following
+from casebook.kit.postgres.database import fetch
+from casebook.kit.reading.following import keep_following
 from casebook.kit.service import Worker
-from casebook.kit.store import Cause
+from casebook.kit.store.store import Cause
 from casebook.risk.domain import register
 from casebook.risk.domain.breach_rate import (
     Rate,

@@ -10,8 +10,8 @@ from casebook.dispatch.api.views import WorkOrderView
 from casebook.dispatch.domain import assignment, handling
 from casebook.dispatch.domain.work_order import WorkOrder
 from casebook.events.work_order import WorkOrderEvent
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.problems import PROBLEM_RESPONSES, problem_responses
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.problems import PROBLEM_RESPONSES, problem_responses
 
 COMMAND_RESPONSES = PROBLEM_RESPONSES | problem_responses(409, 412, 428)
 CREATE_RESPONSES = PROBLEM_RESPONSES | problem_responses(409)

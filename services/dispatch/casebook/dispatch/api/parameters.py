@@ -6,7 +6,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from casebook.events.values import Label, Moment
-from casebook.kit.pagination import CURSOR_LENGTH_MAX, PAGE_DEFAULT, PAGE_MAX
+from casebook.kit.http.pagination import CURSOR_LENGTH_MAX, PAGE_DEFAULT, PAGE_MAX
 
 # Ids become names of streams, which travel in headers: visible ASCII without slash or at sign.
 # A team may keep the name that it has in an imported history, such as "Group 70".

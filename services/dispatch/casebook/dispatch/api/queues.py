@@ -8,9 +8,9 @@ from casebook.dispatch.api import statements
 from casebook.dispatch.api.parameters import AgentId, AnyTeam, QueueQuery
 from casebook.dispatch.api.views import AgentLoad, QueueEntry, QueuePage
 from casebook.kit.decider import Access
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.pagination import decode_cursor, encode_cursor
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.pagination import decode_cursor, encode_cursor
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(tags=["queues"])
 

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from casebook.dispatch.domain.work_order import OPEN
 from casebook.dispatch.projections.team_queue import TeamQueue
-from casebook.kit.policy import AccessColumns
+from casebook.kit.access.policy import AccessColumns
 
 STREAMS = table(
     "streams", column("stream", Text), column("version", BigInteger), column("state", JSONB)

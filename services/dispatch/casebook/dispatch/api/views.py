@@ -12,7 +12,7 @@ from casebook.dispatch.domain.team import Team
 from casebook.dispatch.domain.work_order import WorkOrder
 from casebook.events.values import DefinitionReference
 from casebook.events.work_order import AssignmentExplanation
-from casebook.kit.pagination import Page
+from casebook.kit.http.pagination import Page
 
 ID = "0197a3c2-7d1e-7a60-8f3e-2b1c5d4e6f70"
 MOMENT = "2026-03-02T08:00:00Z"

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Response
 from casebook.dispatch.api import statements
 from casebook.dispatch.api.parameters import DetailQuery
 from casebook.dispatch.api.views import WorkOrderDetail, work_order_fields
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.problems import PROBLEM_RESPONSES
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.problems import PROBLEM_RESPONSES
 
 router = APIRouter(tags=["work orders"])
 

@@ -29,12 +29,12 @@ from casebook.dispatch.domain import agent as agents
 from casebook.dispatch.domain import team as teams
 from casebook.dispatch.domain.agent import Agent
 from casebook.dispatch.domain.team import Team
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.pagination import decode_cursor, encode_cursor
-from casebook.kit.policy import AccessColumns
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.access.policy import AccessColumns
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.pagination import decode_cursor, encode_cursor
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 
 router = APIRouter(tags=["teams and agents"])
 _AGENTS, _TEAMS = TypeAdapter(Agent), TypeAdapter(Team)

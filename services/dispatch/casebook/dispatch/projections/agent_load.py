@@ -21,8 +21,8 @@ from casebook.events.work_order import (
     WorkOrderReassignedToTeam,
 )
 from casebook.events.workforce import AgentRegistered, AgentTeamChanged
-from casebook.kit.database import Connection
 from casebook.kit.decider import Refused
+from casebook.kit.postgres.database import Connection
 from casebook.kit.service import Appended
 
 TABLE = """

@@ -37,7 +37,7 @@ from casebook.events.work_order import (
     WorkOrderWaitingStarted,
 )
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 
 _WORK = (
     WorkOrderOpened,

@@ -17,9 +17,9 @@ from casebook.intake.api.views import Receipt
 from casebook.intake.domain import lifecycle
 from casebook.intake.policy import POLICY
 from casebook.kit.decider import Access
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import CREATED
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem, problem_responses
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import CREATED
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem, problem_responses
 
 COMMAND_RESPONSES = PROBLEM_RESPONSES | problem_responses(409, 412, 428)
 CREATE_RESPONSES = PROBLEM_RESPONSES | problem_responses(409)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from casebook.events.values import Label, Moment
 from casebook.intake.domain.classification import Kind
-from casebook.kit.pagination import CURSOR_LENGTH_MAX, PAGE_DEFAULT, PAGE_MAX
+from casebook.kit.http.pagination import CURSOR_LENGTH_MAX, PAGE_DEFAULT, PAGE_MAX
 
 AsOf = Annotated[
     Moment, Field(description="Only what had happened by then, as RFC 3339 with a zone")

@@ -28,12 +28,12 @@ from casebook.intake.api.views import (
     work_view,
 )
 from casebook.intake.domain.request import Request
-from casebook.kit.commands import version_headers
 from casebook.kit.decider import SealedText
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.pagination import decode_cursor, encode_cursor
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.pagination import decode_cursor, encode_cursor
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 
 STAFF_FIELDS = frozenset({"explanation", "reason"})
 """Fields of an assignment for staff only: who else could do it, and why a lead moved it."""

@@ -11,12 +11,12 @@ from casebook.intake.api.commands import COMMAND_RESPONSES
 from casebook.intake.api.views import SourceView
 from casebook.intake.domain import source as domain
 from casebook.intake.domain.source import Source
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import AsOf, Exchange, operation
-from casebook.kit.openapi import IF_MATCH_TO_REPLACE
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.policy import AccessColumns
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.access.policy import AccessColumns
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import AsOf, Exchange, operation
+from casebook.kit.http.openapi import IF_MATCH_TO_REPLACE
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 
 SourceName = Annotated[str, Path(min_length=1, max_length=64, pattern=SOURCE_NAME)]
 Reading = Annotated[Exchange, operation("source.read")]

@@ -32,8 +32,8 @@ from casebook.intake.projections.request_sources import RequestSources
 from casebook.intake.projections.risk_evidence import RiskEvidence
 from casebook.intake.projections.timeline import Timeline
 from casebook.intake.projections.work import Work
-from casebook.kit.identity import Principal
-from casebook.kit.policy import AccessColumns
+from casebook.kit.access.identity import Principal
+from casebook.kit.access.policy import AccessColumns
 from casebook.kit.service import Belonging
 
 Rows: TypeAlias = "Select[*tuple[Any, ...]]"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from casebook.intake.domain.request import Request
 from casebook.intake.domain.source import Source
-from casebook.kit.pagination import Page
+from casebook.kit.http.pagination import Page
 
 ID = "0197a3c2-7d1e-7a60-8f3e-2b1c5d4e6f70"
 MOMENT = "2026-03-02T08:00:00Z"

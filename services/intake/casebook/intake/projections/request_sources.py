@@ -7,7 +7,7 @@ from sqlalchemy import Column, MetaData, Table, Text
 from casebook.events.event import Event
 from casebook.events.request import RequestSubmitted
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 
 
 class RequestSources(Projection):

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from casebook.events.event import Event
 from casebook.events.risk import RiskCandidateRaised
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 
 
 class RiskEvidence(Projection):

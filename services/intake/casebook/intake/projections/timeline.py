@@ -13,7 +13,7 @@ from casebook.events.catalog import COMMON, FAMILIES
 from casebook.events.event import Event
 from casebook.events.quality import NonconformityRaised
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 
 
 class Timeline(Projection):

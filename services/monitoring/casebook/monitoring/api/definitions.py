@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from casebook.events.definitions import SERVICE_LEVELS
 from casebook.events.kpi_definitions import KPIS, Unit
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.policy import AccessColumns
-from casebook.kit.problems import PROBLEM_RESPONSES
+from casebook.kit.access.policy import AccessColumns
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.problems import PROBLEM_RESPONSES
 from casebook.monitoring.domain.targets import PAUSING_REASON
 
 router = APIRouter(tags=["definitions"])

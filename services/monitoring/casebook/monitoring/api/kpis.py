@@ -9,10 +9,10 @@ from sqlalchemy import CompoundSelect
 
 from casebook.events.kpi_definitions import Unit
 from casebook.events.values import Moment
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.policy import AccessColumns
-from casebook.kit.problems import PROBLEM_RESPONSES
-from casebook.kit.queries import Fetch, Rows
+from casebook.kit.access.policy import AccessColumns
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.problems import PROBLEM_RESPONSES
+from casebook.kit.http.queries import Fetch, Rows
 from casebook.kit.worker_process import in_process
 from casebook.monitoring.domain.kpi import Dimension, KpiValue, Origin
 from casebook.monitoring.projections.kpi_as_of import rows_as_of, table_as_of, under_way

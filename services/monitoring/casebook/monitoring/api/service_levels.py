@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import TypeAdapter
 
 from casebook.events.values import Moment
-from casebook.kit.cases import Case
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.bookkeeping.cases import Case
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 from casebook.monitoring.api.views import ClockView, ServiceLevelPage, ServiceLevelView
 from casebook.monitoring.domain.clock import Status
 from casebook.monitoring.domain.history import clock_history, microseconds, reading_of

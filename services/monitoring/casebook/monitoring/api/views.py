@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from casebook.kit.pagination import Page
+from casebook.kit.http.pagination import Page
 from casebook.monitoring.domain.clock import Reading, Status, whole_seconds
 
 _CLOCK: dict[str, JsonValue] = {

@@ -12,7 +12,7 @@ from casebook.events.event import Event
 from casebook.events.request import RequestReopened
 from casebook.events.service_level import ServiceLevelOpened
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 
 
 class Reopenings(Projection):

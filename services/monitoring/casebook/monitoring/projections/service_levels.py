@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from casebook.kit.policy import AccessColumns
+from casebook.kit.access.policy import AccessColumns
 from casebook.monitoring.domain.clock import Status
 from casebook.monitoring.projections.kpi_facts import TABLE
 

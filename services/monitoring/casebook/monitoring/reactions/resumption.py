@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from casebook.events.kafka import partition
 from casebook.events.service_level import ServiceLevelEvent
-from casebook.kit.checkpoints import LIVE, lock_checkpoints
-from casebook.kit.database import fetch
-from casebook.kit.following import keep_following, work_through
+from casebook.kit.bookkeeping.checkpoints import LIVE, lock_checkpoints
 from casebook.kit.ids import derived_id
-from casebook.kit.store import Cause
+from casebook.kit.postgres.database import fetch
+from casebook.kit.reading.following import keep_following, work_through
+from casebook.kit.store.store import Cause
 from casebook.monitoring.domain import promises
 from casebook.monitoring.domain.history import Entry, clock_history, moment_of, reading_of
 from casebook.monitoring.domain.service_level import ServiceLevel

@@ -9,11 +9,11 @@ from pydantic import TypeAdapter
 
 from casebook.events.definitions import CLOSURE_CONTROL
 from casebook.events.values import Label
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import AsOf, Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
-from casebook.kit.problems import PROBLEM_RESPONSES, Problem
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import AsOf, Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.pagination import PAGE_DEFAULT, PAGE_MAX, decode_cursor, encode_cursor
+from casebook.kit.http.problems import PROBLEM_RESPONSES, Problem
 from casebook.quality.api import statements
 from casebook.quality.api.statements import ACCESS
 from casebook.quality.api.views import (

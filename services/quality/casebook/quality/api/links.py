@@ -5,10 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.problems import PROBLEM_RESPONSES
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.problems import PROBLEM_RESPONSES
 from casebook.quality.api.views import RequestLinksView
 
 router = APIRouter(tags=["links"])

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from casebook.events.definitions import CLOSURE_SURVEY
-from casebook.kit.policy import AccessColumns
+from casebook.kit.access.policy import AccessColumns
 from casebook.quality.projections.closure_control import ClosureControl
 
 STREAMS = table("streams", column("stream", Text), column("case_key", Text), column("state", JSONB))

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from casebook.events.definitions import CLOSURE_SURVEY
-from casebook.kit.commands import version_headers
-from casebook.kit.exchange import AsOf, Exchange, operation
-from casebook.kit.openapi_details import VERSIONED
-from casebook.kit.problems import PROBLEM_RESPONSES, problem_responses
+from casebook.kit.http.commands import version_headers
+from casebook.kit.http.exchange import AsOf, Exchange, operation
+from casebook.kit.http.openapi_details import VERSIONED
+from casebook.kit.http.problems import PROBLEM_RESPONSES, problem_responses
 from casebook.quality.api import statements
 from casebook.quality.api.bodies import Answer
 from casebook.quality.api.views import IntervalView, SurveyReceipt, SurveyResults, SurveyView

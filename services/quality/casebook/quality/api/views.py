@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from casebook.kit.pagination import Page
+from casebook.kit.http.pagination import Page
 from casebook.quality.domain.nonconformity import Nonconformity
 from casebook.quality.domain.request_link import RequestLinks
 from casebook.quality.domain.survey import Survey

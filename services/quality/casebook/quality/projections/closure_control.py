@@ -22,7 +22,7 @@ from casebook.events.request import (
     RequestResolutionProposed,
 )
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 from casebook.quality.domain.control import finding, nonconformity_id
 
 

@@ -13,9 +13,9 @@ from uuid import UUID
 from sqlalchemy import select
 
 from casebook.events.definitions import CLOSURE_CONTROL
-from casebook.kit.following import keep_following, work_through
 from casebook.kit.ids import derived_id
-from casebook.kit.store import Cause
+from casebook.kit.reading.following import keep_following, work_through
+from casebook.kit.store.store import Cause
 from casebook.quality.domain import nonconformity
 from casebook.quality.projections.closure_control import ClosureControl
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from casebook.kit.decider import Access
-from casebook.kit.exchange import Exchange, operation
-from casebook.kit.openapi_details import CREATED
-from casebook.kit.problems import PROBLEM_RESPONSES, problem_responses
+from casebook.kit.http.exchange import Exchange, operation
+from casebook.kit.http.openapi_details import CREATED
+from casebook.kit.http.problems import PROBLEM_RESPONSES, problem_responses
 from casebook.risk.api.bodies import (
     AssessmentBody,
     ClosureBody,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from casebook.kit.policy import AccessColumns
+from casebook.kit.access.policy import AccessColumns
 from casebook.kit.service import Belonging
 from casebook.risk.projections.resolution_breaches import ResolutionBreaches
 from casebook.risk.projections.resolution_clocks import ResolutionClocks, Statement, rates_between

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from casebook.kit.pagination import Page
+from casebook.kit.http.pagination import Page
 from casebook.risk.domain.risk import Assessment, Candidacy, Risk, Treatment
 
 ID = "0197a3c2-7d1e-7a60-8f3e-2b1c5d4e6f70"

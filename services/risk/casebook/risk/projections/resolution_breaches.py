@@ -8,7 +8,7 @@ from sqlalchemy import Column, DateTime, MetaData, Select, Table, Text, Uuid, se
 from casebook.events.event import Event
 from casebook.events.service_level import ServiceLevelBreachWithdrawn, ServiceLevelTargetBreached
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 from casebook.risk.domain.breach_rate import UNSPECIFIED
 
 

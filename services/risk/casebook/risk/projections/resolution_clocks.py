@@ -32,7 +32,7 @@ from casebook.events.service_level import (
     ServiceLevelTargetBreached,
 )
 from casebook.kit.decider import Fact
-from casebook.kit.projections import Projection, Row
+from casebook.kit.read_models.projections import Projection, Row
 from casebook.risk.domain.breach_rate import UNSPECIFIED
 
 Statement: TypeAlias = "Select[*tuple[Any, ...]]"

@@ -1,0 +1,1 @@
+"""What endpoints are written with, and the layers around them."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: pools, schemas and roles, and the server from a wheel."""

@@ -1,0 +1,1 @@
+"""Read models: projections, their generations, and how they are made anew."""

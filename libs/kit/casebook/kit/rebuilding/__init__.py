@@ -1,0 +1,1 @@
+"""How a read model is made anew from the log while the old one serves."""

@@ -1,0 +1,1 @@
+"""The routes that every service has: operators, publishers, other services, probes."""

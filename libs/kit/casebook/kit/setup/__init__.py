@@ -1,0 +1,1 @@
+"""What `casebook init` prepares: schemas and database roles."""

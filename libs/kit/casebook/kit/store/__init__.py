@@ -1,0 +1,1 @@
+"""The event store: append under locked heads, the timers that follow from states, its history."""

@@ -1,0 +1,1 @@
+"""Chains, heads, log and folds compared: the proof that history is whole."""
