@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.simulation.results import Results
@@ -86,7 +86,7 @@ def _run(chunks: list[range], jobs: int, results: Results, commit: str, path: Pa
     started, done, failed = time.monotonic(), 0, 0
     total = sum(map(len, chunks))
     with suppress(KeyboardInterrupt):
-        for outcomes in _outcomes(chunks, jobs):
+        for outcomes in outcomes_of(chunks, jobs):
             results.add(commit, outcomes[0].seed, outcomes)
             results.save(path)
             done += len(outcomes)
@@ -105,7 +105,7 @@ def _run(chunks: list[range], jobs: int, results: Results, commit: str, path: Pa
     return failed
 
 
-def _outcomes(chunks: list[range], jobs: int) -> Iterator[list[Outcome]]:
+def outcomes_of(chunks: list[range], jobs: int) -> Iterator[list[Outcome]]:
     """Run chunks in this process, or in several, in their order."""
     if jobs == 1:
         with staged() as stage:
@@ -117,12 +117,14 @@ def _outcomes(chunks: list[range], jobs: int) -> Iterator[list[Outcome]]:
 
 
 _stage: list[Stage] = []
+_open = ExitStack()
+"""What keeps the stage of a worker process, for as long as that lives."""
 
 
 def _begin() -> None:
     """Prepare a worker process; Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _stage.append(staged().__enter__())  # for as long as the worker lives
+    _stage.append(_open.enter_context(staged()))
 
 
 def _chunk(seeds: range) -> list[Outcome]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.planted import PLANTED, plant
+from tests.simulation.run import outcomes_of
 from tests.simulation.simulation import STEPS_MIN, run_seed
 from tests.simulation.stage import Stage, staged
 from tests.support.figures import Tell
@@ -34,6 +35,16 @@ def test_a_seed_is_one_schedule(stage: Stage) -> None:
     first, second = run_seed(7, stage, tracing=True), run_seed(7, stage, tracing=True)
     assert first.digest == second.digest
     assert first.traces == second.traces
+
+
+def test_processes_run_the_schedules_that_one_runs(stage: Stage) -> None:
+    """``--jobs`` changes who runs a seed, not what happens in it."""
+    seeds = [range(2750, 2756), range(2756, 2762)]
+    aside = [outcome for outcomes in outcomes_of(seeds, jobs=2) for outcome in outcomes]
+    here = [run_seed(outcome.seed, stage) for outcome in aside]
+    assert [(one.seed, one.failure, one.digest) for one in aside] == [
+        (one.seed, None, one.digest) for one in here
+    ]
 
 
 @pytest.mark.parametrize("name", PLANTED)
