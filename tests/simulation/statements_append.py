@@ -237,32 +237,35 @@ def keys_by_id(tx: Transaction, ids: list[str]) -> Records:
     return [_KEY_BY_ID((row[0], row[2])) for row in tx.values("data_keys") if row[0] in wanted]
 
 
-@meaning(keys._INSERT)
-def insert_keys(tx: Transaction, ids: list[str], cases: list[str], wrapped: list[bytes]) -> Waiting:
-    for id_, case, secret in zip(ids, cases, wrapped, strict=True):
-        if (yield from tx.claim("data_keys", case)):
-            tx.put("data_keys", case, (id_, case, secret))
-
-
-@meaning("SET LOCAL lock_timeout = '2s'")
-def lock_timeout(tx: Transaction) -> Records:
-    tx.lock_timeout = 2.0
-    return []
+@meaning(keys._ENSURE)
+def ensure_keys(tx: Transaction, ids: list[str], cases: list[str], wrapped: list[bytes]) -> Any:
+    found = {case: row for case in cases if (row := tx.get("data_keys", case)) is not None}
+    for row in zip(ids, cases, wrapped, strict=True):
+        if row[1] not in found and (yield from tx.claim("data_keys", row[1])):
+            tx.put("data_keys", row[1], row)
+            found[row[1]] = row
+    return [_KEY(row) for row in found.values()]
 
 
 _ANSWER = record("fingerprint", "status", "headers", "body")
 
 
-@meaning(idempotency._INSERT)
+_CLAIMED = record("claimed", "key_id", "wrapped")
+
+
+@meaning(idempotency._CLAIM)
 def claim_answer(
-    tx: Transaction, principal: str, route: str, key: str, fingerprint: bytes, now: Any
+    tx: Transaction, principal: str, route: str, key: str, fingerprint: bytes, now: Any, group: str
 ) -> Any:
+    tx.lock_timeout = 2.0
+    sealing = tx.get("data_keys", group)  # as it stood when the statement began
     name = (principal, route, key)
-    if not (yield from tx.claim("idempotency", name)):
-        return []
-    row = {"fingerprint": fingerprint, "status": None, "headers": None, "body": None, "at": now}
-    tx.put("idempotency", name, row)
-    return one(True)
+    claimed = yield from tx.claim("idempotency", name)
+    if claimed:
+        row = {"fingerprint": fingerprint, "status": None, "headers": None, "body": None, "at": now}
+        tx.put("idempotency", name, row)
+    id_, wrapped = (None, None) if sealing is None else (sealing[0], sealing[2])
+    return [_CLAIMED((claimed or None, id_, wrapped))]
 
 
 @meaning(idempotency._SELECT)

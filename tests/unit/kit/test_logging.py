@@ -85,6 +85,11 @@ def test_libraries_write_the_same_lines(stream: io.StringIO) -> None:
     assert line["message"] == "lost it"
 
 
+def test_the_server_writes_no_second_line_about_a_request(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.access").warning("GET /")
+    assert stream.getvalue() == ""
+
+
 def test_what_json_cannot_say_is_still_one_line(stream: io.StringIO) -> None:
     get_logger("intake").info("x", a="\ud800", b=2**70, c=object())
     assert len(lines(stream)) == 1

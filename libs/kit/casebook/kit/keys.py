@@ -10,12 +10,13 @@ import hmac
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -32,11 +33,18 @@ _WRAPPING = b"\x01"
 
 _SELECT_BY_CASE = "SELECT key_id, case_key, wrapped FROM data_keys WHERE case_key = ANY($1::text[])"
 _SELECT_BY_ID = "SELECT key_id, wrapped FROM data_keys WHERE key_id = ANY($1::text[])"
-_INSERT = """
-INSERT INTO data_keys (key_id, case_key, wrapped, created_at)
-SELECT u.key_id, u.case_key, u.wrapped, now()
-FROM unnest($1::text[], $2::text[], $3::bytea[]) AS u (key_id, case_key, wrapped)
-ON CONFLICT DO NOTHING
+_ENSURE = """
+WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[]) AS u (key_id, case_key, wrapped)
+), found AS (
+    SELECT d.key_id, d.case_key, d.wrapped FROM data_keys d JOIN wanted USING (case_key)
+), made AS (
+    INSERT INTO data_keys (key_id, case_key, wrapped, created_at)
+    SELECT key_id, case_key, wrapped, now() FROM wanted
+    WHERE case_key NOT IN (SELECT case_key FROM found) ORDER BY case_key
+    ON CONFLICT DO NOTHING RETURNING key_id, case_key, wrapped
+)
+SELECT * FROM found UNION ALL SELECT * FROM made
 """
 
 
@@ -149,13 +157,12 @@ class KeyRing:
         wanted = sorted(set(case_keys))
         if not wanted:
             return {}
-        found = await self._by_case(connection, wanted)
+        new = [f"{self.service}.{new_id()}" for _ in wanted]
+        wrapped = [self._wrap(key_id, secrets.token_bytes(KEY_BYTES)) for key_id in new]
+        found = self._by_case(await connection.fetch(_ENSURE, new, wanted, wrapped))
         missing = [case_key for case_key in wanted if case_key not in found]
-        if missing:
-            new = [f"{self.service}.{new_id()}" for _ in missing]
-            wrapped = [self._wrap(key_id, secrets.token_bytes(KEY_BYTES)) for key_id in new]
-            await connection.execute(_INSERT, new, missing, wrapped)
-            found |= await self._by_case(connection, missing)  # another writer's key wins
+        if missing:  # another writer was first, and its key wins
+            found |= self._by_case(await connection.fetch(_SELECT_BY_CASE, missing))
         return found
 
     async def fetch(self, connection: Connection, key_ids: Collection[str]) -> dict[str, DataKey]:
@@ -166,22 +173,22 @@ class KeyRing:
         if not key_ids:
             return {}
         rows = await connection.fetch(_SELECT_BY_ID, list(key_ids))
-        return {row["key_id"]: self._unwrap(row["key_id"], row["wrapped"]) for row in rows}
+        return {row["key_id"]: self.unwrap(row["key_id"], row["wrapped"]) for row in rows}
 
-    async def _by_case(
-        self, connection: Connection, case_keys: Sequence[str]
-    ) -> dict[str, DataKey]:
-        """Return the keys that exist, by case."""
-        rows = await connection.fetch(_SELECT_BY_CASE, case_keys)
-        return {row["case_key"]: self._unwrap(row["key_id"], row["wrapped"]) for row in rows}
+    def _by_case(self, rows: Iterable[asyncpg.Record]) -> dict[str, DataKey]:
+        """Return the keys in rows, by case."""
+        return {row["case_key"]: self.unwrap(row["key_id"], row["wrapped"]) for row in rows}
 
     def _wrap(self, key_id: str, secret: bytes) -> bytes:
         """Return a data key as it is stored."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return _WRAPPING + nonce + self._master_key().encrypt(nonce, secret, key_id.encode())
 
-    def _unwrap(self, key_id: str, wrapped: bytes) -> DataKey:
-        """Return a stored data key."""
+    def unwrap(self, key_id: str, wrapped: bytes) -> DataKey:
+        """Return a stored data key.
+
+        :raises MissingMasterKey: when there is no master key, or another one.
+        """
         with self._remembering:
             known = self._unwrapped.get(key_id)
             if known is not None:

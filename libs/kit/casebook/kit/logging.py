@@ -51,10 +51,10 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(threshold, logging.WARNING))
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name, heard in (("uvicorn", True), ("uvicorn.error", True), ("uvicorn.access", False)):
         library = logging.getLogger(name)
         library.handlers.clear()
-        library.propagate = True
+        library.propagate = heard  # of every request there is a line already
 
 
 def describe_exception(error: BaseException) -> list[dict[str, Any]]:

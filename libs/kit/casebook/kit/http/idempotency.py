@@ -18,7 +18,7 @@ from fastapi import Request, Response
 
 from casebook.kit.http.problems import Problem
 from casebook.kit.ids import named_id
-from casebook.kit.keys import open_bytes, seal_bytes
+from casebook.kit.keys import DataKey, open_bytes, seal_bytes
 from casebook.kit.logging import get_logger
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, Connection
 
@@ -31,9 +31,16 @@ TIDY_SECONDS = 3600.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NAMESPACE = UUID("0f0a7f0e-9d0c-4f1e-8c55-5c9f6f2f7a10")
 _KEEP = ("etag", "casebook-version", "content-type", "location")
-_INSERT = """
-INSERT INTO idempotency (principal, route, key, fingerprint, created_at)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true
+# Whoever waits for the same key, or later for a stream, waits for two seconds at most.
+_CLAIM = """
+WITH claimed AS (
+    INSERT INTO idempotency (principal, route, key, fingerprint, created_at)
+    SELECT $1::text, $2::text, $3::text, $4::bytea, $5::timestamptz
+    FROM set_config('lock_timeout', '2s', true)
+    ON CONFLICT DO NOTHING RETURNING true
+)
+SELECT (SELECT true FROM claimed) AS claimed, k.key_id, k.wrapped
+FROM (VALUES ($6::text)) AS own (case_key) LEFT JOIN data_keys k USING (case_key)
 """
 _SELECT = """
 SELECT fingerprint, status, headers, body FROM idempotency
@@ -46,15 +53,16 @@ WHERE principal = $1 AND route = $2 AND key = $3
 _LOG = get_logger("idempotency")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Idempotency:
-    """The idempotency key of one command."""
+    """The idempotency key of one command; ``data_key`` is what its answer is sealed with."""
 
     runtime: "Runtime"
     principal: str
     route: str
     key: str
     fingerprint: bytes
+    data_key: DataKey | None = None
 
     @classmethod
     async def of(
@@ -84,17 +92,18 @@ class Idempotency:
 
         :raises Problem: 409 while the first request is in flight, 422 for another body.
         """
-        await connection.execute("SET LOCAL lock_timeout = '2s'")
         name = (self.principal, self.route, self.key)
         try:
-            claimed = await connection.fetchval(
-                _INSERT, *name, self.fingerprint, self.runtime.clock.now()
+            [[claimed, key_id, wrapped]] = await connection.fetch(
+                _CLAIM, *name, self.fingerprint, self.runtime.clock.now(), self._sealing_group
             )
         except asyncpg.LockNotAvailableError:
             raise Problem(
                 409, "idempotency-key-in-flight", "the first request is still running",
                 headers={"Retry-After": "1"},
             ) from None  # fmt: skip
+        if key_id is not None:
+            self.data_key = self.runtime.keys.unwrap(key_id, wrapped)
         if claimed:
             return None
         row = await connection.fetchrow(_SELECT, *name)
@@ -118,10 +127,17 @@ class Idempotency:
             seal_bytes(key, self._body_id(), bytes(response.body)),
         )
 
-    async def _data_key(self, connection: Connection):
+    async def _data_key(self, connection: Connection) -> DataKey:
         """Return the data key that stored answers are sealed with."""
-        group = f"idempotency/{self.runtime.service.name}"
-        return (await self.runtime.keys.ensure(connection, [group]))[group]
+        if self.data_key is None:  # the first command of this service
+            group = self._sealing_group
+            self.data_key = (await self.runtime.keys.ensure(connection, [group]))[group]
+        return self.data_key
+
+    @property
+    def _sealing_group(self) -> str:
+        """Return what the data key of all stored answers is kept under."""
+        return f"idempotency/{self.runtime.service.name}"
 
     def _body_id(self) -> UUID:
         """Return what binds a stored answer to its key."""

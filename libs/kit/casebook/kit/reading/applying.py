@@ -45,10 +45,12 @@ _LOG_NAMESPACE = UUID("c7a2f1de-3f0e-4a53-9d55-0a9b7a6e0d31")
 class Outcome:
     """What records led to: the cases whose source moved on, and how many were of what use.
 
-    ``counts`` is by type and result: applied, duplicate, parked, skipped.
+    ``appended`` says whether reactions added facts; ``counts`` is by type and result: applied,
+    duplicate, parked, skipped.
     """
 
     advanced: set[str] = field(default_factory=set[str])
+    appended: bool = False
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
 
     def count(self, types: Counter[str], result: str) -> None:
@@ -58,6 +60,7 @@ class Outcome:
     def add(self, other: "Outcome") -> None:
         """Take what further records led to."""
         self.advanced |= other.advanced
+        self.appended |= other.appended
         self.counts.update(other.counts)
 
 
@@ -109,23 +112,23 @@ class Applier:
         await write_checkpoints(connection, LIVE, current.reached, positions)
         return Applied(outcome, current)
 
-    async def retry(self, connection: Connection, key: str) -> tuple[int, set[str]]:
-        """Apply a parked case's records again; return how many, and the cases that moved on.
+    async def retry(self, connection: Connection, key: str) -> tuple[int, Outcome]:
+        """Apply a parked case's records again; return how many, and what they led to.
 
         :raises Refused: ``still-failing``.
         """
         await lock_checkpoints(connection, LIVE, range(PARTITIONS))
         records = await take_parked(connection, LIVE, [key])
         try:
-            return len(records), (await self._apply_records(connection, records)).advanced
+            return len(records), await self._apply_records(connection, records)
         except NOT_HANDLER_ERRORS:
             raise
         except Exception as error:
             self._lines.warning("case.still-failing", key=key, exc_info=error)
             raise Refused("still-failing", f"it fails again: {type(error).__name__}") from error
 
-    async def discard(self, connection: Connection, key: str) -> tuple[int, set[str]]:
-        """Count a parked case's records as applied; return how many, and what moved on."""
+    async def discard(self, connection: Connection, key: str) -> tuple[int, Outcome]:
+        """Count a parked case's records as applied; return how many, and what they led to."""
         await lock_checkpoints(connection, LIVE, range(PARTITIONS))
         records = await discard_parked(connection, LIVE, [key])
         case = (await self._cases.load(connection, [key]))[key]
@@ -133,7 +136,7 @@ class Applier:
         for record in records:
             case.count(record.attributes())
         await self._cases.write(connection, [case] if records else [])
-        return len(records), {key} if case.source_sequence != before else set()
+        return len(records), Outcome({key} if case.source_sequence != before else set())
 
     async def _sound(self, connection: Connection, records: Sequence[LogRecord]) -> list[LogRecord]:
         """Return the records that are events; quarantine what somebody else put on the log."""
@@ -194,10 +197,11 @@ class Applier:
             mine = [fact for fact in facts if isinstance(fact.event, projection.handles)]
             if mine:
                 await self._table(projection, table).apply(connection, mine)
-        await react(self._store, connection, facts)
+        appended = await react(self._store, connection, facts)
         await self._cases.write(connection, (cases[key] for key in {record.key for record in new}))
         outcome = Outcome(
-            {key for key, case in cases.items() if case.source_sequence != sequences[key]}
+            {key for key, case in cases.items() if case.source_sequence != sequences[key]},
+            appended,
         )
         applied = Counter(fact.envelope.type for fact in facts)
         outcome.count(applied, "applied")

@@ -7,11 +7,11 @@ from casebook.kit.postgres.database import Connection
 from casebook.kit.store.store import Cause, Store
 
 
-async def react(store: Store, connection: Connection, facts: Sequence[Fact]) -> None:
-    """Append what the service decides about the live facts among ``facts``, in log order.
+async def react(store: Store, connection: Connection, facts: Sequence[Fact]) -> bool:
+    """Append what the service decides about the live facts among ``facts``; say if it was any.
 
-    Observed history leads to nothing (decisions 3.7). The ids of the new events derive from
-    their causes, so deciding again after a restored backup cannot act twice.
+    They come in log order; observed history leads to nothing (decisions 3.7). The ids of the new
+    events derive from their causes, so deciding again after a restored backup cannot act twice.
     """
     due = [
         (fact, reaction, stream)
@@ -22,7 +22,7 @@ async def react(store: Store, connection: Connection, facts: Sequence[Fact]) -> 
         if (stream := reaction.target(fact)) is not None
     ]
     if not due:
-        return
+        return False
     work = store.begin(connection)
     await work.lock({stream for _, _, stream in due})
     for fact, reaction, stream in due:
@@ -32,3 +32,4 @@ async def react(store: Store, connection: Connection, facts: Sequence[Fact]) -> 
             cause = Cause.of(fact, actor=f"service:{store.service.name}", label=label)
             await work.append(stream, fact.case, events, cause)
     await work.flush()
+    return bool(work.appended)

@@ -20,9 +20,9 @@ from casebook.kit.log.event_log import Batch, EventLog, LogConsumer
 from casebook.kit.logging import get_logger
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, RACES, Database
 from casebook.kit.read_models.registry import NewerRelease
-from casebook.kit.reading.applying import Applied, Applier
+from casebook.kit.reading.applying import Applied, Applier, Outcome
 from casebook.kit.reading.horizon import Horizon
-from casebook.kit.signals import Signal, Signals, wait
+from casebook.kit.signals import Pace, Signal, Signals, wait
 from casebook.kit.store.store import Store
 
 RACES_MAX = 10
@@ -105,11 +105,14 @@ class Reader:
     async def _read(self, consumer: LogConsumer) -> None:
         """Poll and apply."""
         woken = self.log_signal.subscribe()
+        pace = Pace(self._records_max)
         try:
             while True:
                 batch = await consumer.poll(self._records_max, self._poll_seconds)
                 if batch:
+                    pace.begin()
                     await self._apply(consumer, batch)
+                    await pace.rest(sum(map(len, batch.values())))
                 await self._look(due=not batch)
                 if not batch and not self._log.wakes():
                     await wait(woken, self._poll_seconds)
@@ -128,7 +131,7 @@ class Reader:
         self.moved_at = time.monotonic()
         for (type_, result), number in applied.outcome.counts.items():
             metrics.EVENTS_APPLIED.labels(self._service, type_, result).inc(number)
-        self.announce(applied.outcome.advanced)
+        self.announce(applied.outcome)
 
     async def _transact(self, batch: Batch) -> Applied:
         """Apply a batch in one transaction, again while others are in the way."""
@@ -193,20 +196,22 @@ class Reader:
         :raises Refused: ``still-failing``.
         """
         async with self._database.transaction() as connection:
-            count, advanced = await self.applier.retry(connection, key)
-        self.announce(advanced)
+            count, outcome = await self.applier.retry(connection, key)
+        self.announce(outcome)
         return count
 
     async def discard_parked(self, key: str) -> int:
         """Give up a parked case's records, but count them as applied; return how many."""
         async with self._database.transaction() as connection:
-            count, advanced = await self.applier.discard(connection, key)
-        self.announce(advanced)
+            count, outcome = await self.applier.discard(connection, key)
+        self.announce(outcome)
         return count
 
-    def announce(self, advanced: set[str]) -> None:
-        """Wake whoever waits for what was applied."""
-        self._signals.cases.add(advanced)
-        self._signals.inbox.set()
-        self._signals.outbox.set()
+    def announce(self, outcome: Outcome) -> None:
+        """Wake whoever waits for what was applied, and for what it led to."""
+        if outcome.advanced:
+            self._signals.cases.add(outcome.advanced)
+            self._signals.inbox.set()
+        if outcome.appended:
+            self._signals.outbox.set()
         self._signals.applied.set()

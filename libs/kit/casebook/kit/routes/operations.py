@@ -17,6 +17,7 @@ from casebook.kit.http.queries import Queries
 from casebook.kit.ingress.release import discard, retry
 from casebook.kit.logging import get_logger
 from casebook.kit.postgres.database import Connection
+from casebook.kit.reading.applying import Outcome
 from casebook.kit.reading.lag import measure
 from casebook.kit.rebuilding.rebuild import rebuild
 from casebook.kit.routes.views import (
@@ -158,16 +159,16 @@ def _add_parked(router: APIRouter) -> None:
         key: str, body: OperatorReason, exchange: Annotated[Exchange, operation("parked.retry")]
     ) -> Response:
         """Apply a parked case's records again, in order; all or none."""
-        moved: set[str] = set()
+        led_to = Outcome()
 
         async def work(connection: Connection) -> Applied:
             _audit("parked.retried", exchange, body, key=key)
-            count, advanced = await exchange.runtime.reader.applier.retry(connection, key)
-            moved.update(advanced)
+            count, outcome = await exchange.runtime.reader.applier.retry(connection, key)
+            led_to.add(outcome)
             return Applied(applied=count)
 
         response = await exchange.act(work)
-        exchange.runtime.reader.announce(moved)
+        exchange.runtime.reader.announce(led_to)
         return response
 
     @router.post("/parked/{key}/discards", operation_id="discardParkedCase", **_acting(Discarded))
@@ -175,16 +176,16 @@ def _add_parked(router: APIRouter) -> None:
         key: str, body: OperatorReason, exchange: Annotated[Exchange, operation("parked.discard")]
     ) -> Response:
         """Give up a parked case's records; its later events are applied as they come."""
-        moved: set[str] = set()
+        led_to = Outcome()
 
         async def work(connection: Connection) -> Discarded:
             _audit("parked.discarded", exchange, body, key=key)
-            count, advanced = await exchange.runtime.reader.applier.discard(connection, key)
-            moved.update(advanced)
+            count, outcome = await exchange.runtime.reader.applier.discard(connection, key)
+            led_to.add(outcome)
             return Discarded(discarded=count)
 
         response = await exchange.act(work)
-        exchange.runtime.reader.announce(moved)
+        exchange.runtime.reader.announce(led_to)
         return response
 
 

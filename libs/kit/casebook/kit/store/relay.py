@@ -7,7 +7,7 @@ from casebook.kit.bookkeeping.history import History
 from casebook.kit.log.event_log import EventLog
 from casebook.kit.logging import get_logger
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, Database
-from casebook.kit.signals import Signal, Signals, wait
+from casebook.kit.signals import Pace, Signal, Signals, wait
 
 _LOG = get_logger("relay")
 
@@ -41,13 +41,16 @@ class Relay:
         What a store writes that is behind the log stays in it: others never see two histories.
         """
         woken = self._signals.outbox.subscribe()
+        pace = Pace(self._events_max)
         delay = 0.1
         while True:
             try:
                 await self._history.prove()
                 self._history.check()
+                pace.begin()
                 moved = await self.publish()
                 delay = 0.1
+                await pace.rest(moved)
                 if moved < self._events_max:
                     await wait(woken, self._poll_seconds)
             except INFRASTRUCTURE_ERRORS as error:
