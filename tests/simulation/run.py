@@ -21,6 +21,7 @@ from tests.simulation.stage import Stage, staged
 
 RESULTS = Path("docs/results/simulation.json")
 CHUNK = 50
+SAVED_SECONDS = 10.0
 FAILURES_MAX = 20
 WATCHED = ("libs", "services", "tests/simulation")
 """What a schedule depends on."""
@@ -82,13 +83,16 @@ def _replay(seeds: range) -> int:
 
 
 def _run(chunks: list[range], jobs: int, results: Results, commit: str, path: Path) -> int:
-    """Run chunks of seeds, keeping the results after each; return how many seeds failed."""
+    """Run chunks of seeds, keeping the results now and then; return how many seeds failed."""
     started, done, failed = time.monotonic(), 0, 0
+    saved = started
     total = sum(map(len, chunks))
     with suppress(KeyboardInterrupt):
         for outcomes in outcomes_of(chunks, jobs):
             results.add(commit, outcomes[0].seed, outcomes)
-            results.save(path)
+            if time.monotonic() - saved > SAVED_SECONDS:
+                results.save(path)
+                saved = time.monotonic()
             done += len(outcomes)
             for outcome in outcomes:
                 if outcome.failure is not None:
@@ -101,6 +105,7 @@ def _run(chunks: list[range], jobs: int, results: Results, commit: str, path: Pa
             if failed >= FAILURES_MAX:
                 print(f"\nended after {failed} failures")
                 break
+    results.save(path)
     print()
     return failed
 
@@ -128,7 +133,11 @@ def _begin() -> None:
 
 
 def _chunk(seeds: range) -> list[Outcome]:
-    return [run_seed(seed, _stage[0]) for seed in seeds]
+    """Run seeds in a worker process; the tables that they left stay there."""
+    outcomes = [run_seed(seed, _stage[0]) for seed in seeds]
+    for outcome in outcomes:
+        outcome.schemas = {}
+    return outcomes
 
 
 def _report(outcome: Outcome) -> None:
