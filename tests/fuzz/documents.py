@@ -62,6 +62,8 @@ def _run(
         for event in from_schema(schema).execute():
             if isinstance(event, events.ScenarioFinished):
                 _note(event, outcome)
+            elif isinstance(event, events.Interrupted):
+                raise KeyboardInterrupt  # the engine keeps Ctrl-C to itself
             elif isinstance(event, events.FatalError):
                 outcome.fail(f"{service}: {event.exception!r}")
 
