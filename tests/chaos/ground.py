@@ -193,8 +193,8 @@ async def becomes(check: Any, what: str, *, seconds_max: float = PATIENCE_SECOND
 
 
 def command_seconds(ops: Sequence[Op]) -> list[float]:
-    """Return how long the commands among ``ops`` took that were answered, in order of length."""
-    return sorted(op.ended - op.started for op in ops if op.kind == "command" and op.status)
+    """Return how long the commands among ``ops`` took, answered or not, in order of length."""
+    return sorted(op.ended - op.started for op in ops if op.kind == "command" and op.ended)
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:

@@ -14,8 +14,9 @@ async def test_commands_do_not_notice_that_brokers_are_away(tell: Tell) -> None:
     measured = await failovers(len(KINDS), SEED, clients=3)
     tell(str(measured))
     assert measured["failovers"] == len(KINDS)
-    assert measured["commands"] > 50
-    assert measured["server_errors"] == 0
+    assert measured["kinds"] == list(KINDS)
+    assert measured["commands_meanwhile"] > 30
+    assert measured["server_errors"] == measured["unanswered"] == 0
     assert measured["violations"] == []
 
 
@@ -24,5 +25,6 @@ async def test_a_broker_that_is_away_for_a_moment_is_not_noticed_either(ground: 
     first = len(ground.history.ops)
     async with ground.at_work(seed=SEED):
         await asyncio.to_thread(ground.deployment.kill, "kafka")
-    assert not [op for op in ground.history.ops[first:] if op.status >= 500]
+    commands = [op for op in ground.history.ops[first:] if op.kind == "command" and op.ended]
+    assert not [op for op in commands if op.status >= 500 or not op.status]
     assert await ground.violations() == []
