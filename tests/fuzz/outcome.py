@@ -12,6 +12,9 @@ class Outcome:
 
     cases: Counter[str] = field(default_factory=Counter[str])
     answers: Counter[str] = field(default_factory=Counter[str])
+    done: Counter[str] = field(default_factory=Counter[str])
+    """How often an operation took something nasty as what it is, a text like any other."""
+
     failures: list[str] = field(default_factory=list[str])
 
     @property
@@ -28,4 +31,5 @@ class Outcome:
         """Take over what another has done."""
         self.cases += other.cases
         self.answers += other.answers
+        self.done += other.done
         self.failures += other.failures[: FAILURES_KEPT - len(self.failures)]

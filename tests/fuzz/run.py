@@ -27,7 +27,7 @@ STEP = 11
 DRAWN, EXAMPLES = 20, 10
 """How many lists of values hypothesis draws, and schemathesis examples of an operation."""
 
-RARE = 5
+RARE = 2
 """How much rarer those are that cost more: records that five services read, and commands."""
 
 

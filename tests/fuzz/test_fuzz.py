@@ -56,6 +56,8 @@ def test_nasty_values_in_requests_are_answered(scene: Ground, total: Outcome) ->
     total.add(found)
     assert found.failures == []
     assert found.total > 2_000
+    ids = {case[0].described["operationId"] for case in requests.all_cases(scene)}
+    assert {id_ for id_ in ids if not found.done[id_]} == requests.REFUSED | requests.NAMES_ONLY
     assert scene.unsound() == []
 
 

@@ -76,9 +76,7 @@ class Deed:
 async def failed(cast: Cast, permitted: Iterable[tuple[Operation, str]]) -> list[str]:
     """Let everybody do what they may, and count it; return what was not answered with a 2xx."""
     deeds = [Deed(operation, actor) for operation, actor in permitted]
-    await _requests(cast, [deed for deed in deeds if deed.id in _NEEDS])
-    await _risks(cast, [deed for deed in deeds if deed.id in _RISK_NEEDS])
-    await _others(cast, deeds)
+    await prepare(cast, deeds)
     answers = await all_of(_done(cast, deed) for deed in deeds)
     return [
         f"{deed.place}: {answer.status_code} {answer.text[:200]}"
@@ -87,9 +85,28 @@ async def failed(cast: Cast, permitted: Iterable[tuple[Operation, str]]) -> list
     ]
 
 
+async def prepare(cast: Cast, deeds: Sequence[Deed]) -> None:
+    """Bring a case of its own for each deed to where it has to stand."""
+    await _requests(cast, [deed for deed in deeds if deed.id in _NEEDS])
+    await _risks(cast, [deed for deed in deeds if deed.id in _RISK_NEEDS])
+    await _others(cast, deeds)
+
+
+def body(cast: Cast, deed: Deed) -> Json | None:
+    """Return a body that names people and teams that there are."""
+    case = cast.cases["own"]
+    if deed.id == "reassignWorkOrder":
+        return {"agent": cast.cases["same"].agent, "reason": "他更熟悉"}
+    if deed.id == "changeTeam":
+        return {"team": OTHER_TEAM}
+    return body_of(
+        Cell(deed.operation, deed.actor, "own", "allowed", refused_everywhere=False), case
+    )
+
+
 async def _done(cast: Cast, deed: Deed) -> httpx.Response:
     """Do it; a command takes whatever version there is."""
-    operation, case, who = deed.operation, cast.cases["own"], cast.actor(deed.actor)
+    operation, who = deed.operation, cast.actor(deed.actor)
     cell = Cell(operation, deed.actor, "own", "allowed", refused_everywhere=False)
     values = dict(cast.values("own", operation)) | deed.values
     if deed.id == PUBLISHING or (operation.method == "GET" and not deed.values):
@@ -97,12 +114,7 @@ async def _done(cast: Cast, deed: Deed) -> httpx.Response:
     elif operation.method == "GET":
         answer = await cast.ask("GET", operation.path(values), headers=who)
     else:
-        body = body_of(cell, case)
-        if deed.id == "reassignWorkOrder":
-            body = {"agent": cast.cases["same"].agent, "reason": "他更熟悉"}
-        elif deed.id == "changeTeam":
-            body = {"team": OTHER_TEAM}
-        answer = await cast.send(who, operation.method, operation.path(values), body)
+        answer = await cast.send(who, operation.method, operation.path(values), body(cast, deed))
     cast.granted[operation.name, deed.actor] += answer.is_success
     return answer
 
