@@ -18,7 +18,7 @@ from casebook.kit.http.exchange import Exchange
 from casebook.kit.http.problems import Problem
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS
 from casebook.kit.tracing import trace
-from tests.simulation.processes import Killed, Process
+from tests.simulation.processes import Killed, Process, own_faults
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX = 4
 UNKNOWN = (Killed, TimeoutError, asyncio.CancelledError, *INFRASTRUCTURE_ERRORS)
 """What leaves the caller without an answer."""
+PERMISSIONS = {
+    "risk.assess-residual": "risk.assess",
+    "risk.plan-treatment": "risk.treat",
+    "risk.complete-treatment": "risk.treat",
+}
+"""Commands that the table of rights has under another name."""
 Endpoint = Callable[[Exchange], Awaitable[Any]]
 
 
@@ -47,6 +53,8 @@ class Call:
     answered: int = 0
     tried: int = 0
     answers: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    faults: set[str] = field(default_factory=set[str])
+    """What went wrong at the statements and commits of its attempts."""
 
     @property
     def trace_id(self) -> str:
@@ -69,12 +77,14 @@ def request_of(call: Call) -> Any:
 
 async def attempt(process: Process, call: Call) -> Any:
     """Run the endpoint once in a process, as its routes do."""
+    own_faults.set(call.faults)
     with trace(f"00-{call.trace_id}-{'1' * 16}-01"):
         runtime = process.runtime
-        if not runtime.service.policy.permits(call.principal, call.operation):
+        permission = PERMISSIONS.get(call.operation, call.operation)
+        if not runtime.service.policy.permits(call.principal, permission):
             raise Problem(403, "forbidden", "your roles do not allow this operation")
-        principal = await with_teams(runtime, call.principal, call.operation)
-        exchange = Exchange(runtime, request_of(call), principal, call.operation)
+        principal = await with_teams(runtime, call.principal, permission)
+        exchange = Exchange(runtime, request_of(call), principal, permission)
         return await call.endpoint(exchange)
 
 

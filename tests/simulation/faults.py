@@ -27,6 +27,11 @@ _AT = {
     "poll": ("lose", "kill", "still", "rewind", "second"),
     "heads": ("lose", "still"),
 }
+FAULTS_OF_CALLS = tuple(
+    fault for fault in FAULTS if any(fault in _AT[kind] for kind in ("statement", "lock", "commit"))
+)
+"""Those that can hit a call: the others hit what the relay and the reader do."""
+
 _COMMON = 0.35
 _RATE_MAX = 0.05
 

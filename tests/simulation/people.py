@@ -6,7 +6,7 @@ A command is chosen at random among all, so that most rules are also met by what
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import UUID
 
 import orjson
@@ -37,6 +37,15 @@ from casebook.kit.access.identity import Principal
 from casebook.kit.http.exchange import Exchange
 from casebook.quality.api import surveys
 from casebook.quality.api.bodies import Answer
+from casebook.risk.api import commands as risks
+from casebook.risk.api.bodies import (
+    AssessmentBody,
+    ClosureBody,
+    CompletionBody,
+    Registration,
+    TreatmentBody,
+)
+from casebook.risk.domain.register import Stage, Strategy
 from tests.simulation.calls import Call, Endpoint
 
 if TYPE_CHECKING:
@@ -45,6 +54,9 @@ if TYPE_CHECKING:
 AGENTS = {"ann": "service-desk", "ben": "network", "cyn": "applications", "dan": "applications"}
 """Agents with their team."""
 ADMIN = Principal("ada", frozenset({"admin"}))
+RISK_MANAGERS = [Principal(name, frozenset({"risk-manager"})) for name in ("rosa", "remy")]
+"""The first owns what the second judges."""
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 REQUESTERS = {
     name: Principal(name, frozenset({"requester"}), organisation="acme") for name in ("rita", "ron")
 }
@@ -74,7 +86,9 @@ class Command:
     @property
     def family(self) -> str:
         """Return the stream family that it appends to."""
-        return {"intake": "request", "dispatch": "work-order", "quality": "survey"}[self.service]
+        return {
+            "intake": "request", "dispatch": "work-order", "quality": "survey", "risk": "risk",
+        }[self.service]  # fmt: skip
 
 
 def _classification(rng: random.Random) -> ClassificationBody:
@@ -98,6 +112,14 @@ def _assignment(rng: random.Random) -> AssignmentBody:
 
 def _answer(rng: random.Random) -> Answer:
     return Answer(satisfaction=rng.randint(1, 5))
+
+
+def _assessment(rng: random.Random, stage: Stage = "inherent") -> AssessmentBody:
+    return AssessmentBody(stage=stage, likelihood=rng.randint(1, 5), impact=rng.randint(1, 5))
+
+
+def _plan(rng: random.Random) -> TreatmentBody:
+    return TreatmentBody(strategy=rng.choice(STRATEGIES), owner=RISK_MANAGERS[0].subject, plan="x")
 
 
 COMMANDS = (
@@ -138,7 +160,23 @@ COMMANDS = (
     ),
     Command("quality", "survey.answer", surveys.answer_survey, "requester", _answer, 2),
 )  # fmt: skip
-BY_NAME = {command.operation: command for command in COMMANDS}
+RISK_COMMANDS = (
+    Command("risk", "risk.assess", risks.assess_risk, "risk-manager", _assessment, 3),
+    Command(
+        "risk", "risk.assess-residual", risks.assess_risk, "risk-manager",
+        lambda rng: _assessment(rng, "residual"), 3,
+    ),
+    Command("risk", "risk.plan-treatment", risks.plan_risk_treatment, "risk-manager", _plan, 4),
+    Command(
+        "risk", "risk.complete-treatment", risks.complete_risk_treatment, "risk-manager",
+        lambda rng: CompletionBody(result="done"), 3,
+    ),
+    Command(
+        "risk", "risk.close", risks.close_risk, "risk-manager",
+        lambda rng: ClosureBody(reason="over"),
+    ),
+)  # fmt: skip
+BY_NAME = {command.operation: command for command in (*COMMANDS, *RISK_COMMANDS)}
 _NEXT = {
     "queued": ("work-order.accept",),
     "assigned": ("work-order.accept", "work-order.accept", "work-order.reassign"),
@@ -150,6 +188,7 @@ _NEXT = {
 }
 """What people mostly do next, by how the work stands, or else the request."""
 _WEIGHTS = [command.weight for command in COMMANDS]
+_RISK_WEIGHTS = [command.weight for command in RISK_COMMANDS]
 
 
 def next_call(world: "World", number: int, cases: list[UUID]) -> tuple[Call, str]:
@@ -160,11 +199,30 @@ def next_call(world: "World", number: int, cases: list[UUID]) -> tuple[Call, str
         return submission(number, rng), "none"
     if draw > 0.97:
         return _workforce(world, number), "workforce"
+    if draw > 0.82 and "risk" in world.services:
+        return _on_risks(world, number)
     id_ = rng.choice(cases)
     command = _sensible(world, id_) if rng.random() < SENSIBLE_SHARE else None
     while command is None or command.service not in world.services:
         command = rng.choices(COMMANDS, _WEIGHTS)[0]
     return call_on(world, number, command, id_)
+
+
+def _on_risks(world: "World", number: int) -> tuple[Call, str]:
+    """Return a call about a risk: a new one, or one in the register."""
+    rng = world.rng
+    streams = [s for s in world.schemas["risk"].table("streams") if s.startswith("risk/")]
+    if rng.random() < 0.15:
+        return registration(number), "none"
+    command = rng.choices(RISK_COMMANDS, _RISK_WEIGHTS)[0]
+    return call_on(world, number, command, UUID(rng.choice(streams).partition("/")[2]))
+
+
+def registration(number: int) -> Call:
+    """Return the call that enters a risk into the register."""
+    body = Registration(category="supplier", title="it may break", owner="rosa")
+    endpoint = _bound(risks.register_risk, body)
+    return Call(number, "risk", "risk.register", RISK_MANAGERS[0], endpoint)
 
 
 def call_on(world: "World", number: int, command: Command, id_: UUID) -> tuple[Call, str]:
@@ -210,6 +268,8 @@ def _who(command: Command, id_: UUID, state: Any, world: "World") -> Principal:
     rng = world.rng
     if command.by == "admin":
         return ADMIN
+    if command.by == "risk-manager":
+        return rng.choice(RISK_MANAGERS)
     if command.by == "requester":
         head = world.schemas["intake"].table("streams").get(f"request/{id_}")
         name = None if head is None else orjson.loads(head["state"])["requester"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ _PROMOTING = frozenset({"intake", "dispatch"})
 
 
 AT_ONCE_SHARE = 0.75
+
+own_faults: ContextVar["set[str] | None"] = ContextVar("own_faults", default=None)
+"""What goes wrong where the call under way touches the outside; none in the loops of a process."""
 
 
 class Killed(BaseException):
@@ -98,7 +102,7 @@ class Process:
         if kind == "statement" and world.faults is None and world.rng.random() < AT_ONCE_SHARE:
             return None
         future: asyncio.Future[str | None] = asyncio.Future(loop=world.loop)
-        world.touches.append((future, self, kind, what))
+        world.touches.append((future, self, kind, what, own_faults.get()))
         verdict = await future
         if self.dead:
             raise Killed

@@ -5,11 +5,13 @@ there. The file keeps the ranges of each revision apart, and adds up what ran at
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.simulation.faults import FAULTS_OF_CALLS
 
 DEPTH_STEP = 100
 
@@ -22,6 +24,9 @@ class Results:
     depths: Counter[int] = field(default_factory=Counter[int])
     faults: Counter[str] = field(default_factory=Counter[str])
     coverage: Counter[str] = field(default_factory=Counter[str])
+    covering: int = 0
+    """How many schedules the coverage counts."""
+
     failures: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @classmethod
@@ -35,6 +40,7 @@ class Results:
             Counter({int(depth): count for depth, count in kept["steps_per_schedule"].items()}),
             Counter(kept["faults"]),
             Counter(kept["coverage"]),
+            kept["schedules_of_coverage"],
             kept["failures"],
         )
 
@@ -47,12 +53,28 @@ class Results:
             "failures": self.failures,
             "steps_per_schedule": {str(k): self.depths[k] for k in sorted(self.depths)},
             "faults": dict(sorted(self.faults.items())),
+            "schedules_of_coverage": self.covering,
             "coverage": dict(sorted(self.coverage.items())),
+            "never_met": self.never_met(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         new.replace(path)
+
+    def never_met(self) -> list[str]:
+        """Return each *command × state × fault* that did not occur, of all that could be drawn."""
+        states: dict[str, set[str]] = defaultdict(set)
+        for cell in self.coverage:
+            command, state, _ = cell.split(" × ")
+            states[command].add(state)
+        return [
+            cell
+            for command in sorted(states)
+            for state in sorted(states[command])
+            for fault in ("none", *FAULTS_OF_CALLS)
+            if not self.coverage[cell := f"{command} × {state} × {fault}"]
+        ]
 
     def todo(self, commit: str, first: int, last: int) -> list[range]:
         """Return the seeds of a range that this revision has not run yet."""
@@ -73,6 +95,7 @@ class Results:
             self.depths[outcome.steps // DEPTH_STEP * DEPTH_STEP] += 1
             self.faults += outcome.faults
             self.coverage += outcome.coverage
+            self.covering += 1
             if outcome.failure is not None:
                 found = {"seed": outcome.seed, "commit": commit, "failure": outcome.failure}
                 self.failures.append(found)

@@ -154,6 +154,9 @@ def _summary(results: Results) -> None:
     for cell, count in results.coverage.items():
         command, _, _ = cell.partition(" × ")
         pairs[command] += count
+    cells = len(results.coverage) + len(never := results.never_met())
+    print(f"command × state × fault: {len(results.coverage)} of {cells} cells met")
+    print(f"never met, as the results file lists them: {', '.join(never[:3])} …" if never else "")
     print("calls: " + ", ".join(f"{name} {count}" for name, count in sorted(pairs.items())))
 
 

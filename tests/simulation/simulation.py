@@ -32,7 +32,7 @@ from tests.simulation.world import Stuck, World
 
 STEPS_MIN = 200
 """The least depth of a schedule."""
-FAULTY_STEPS_MIN = 190
+FAULTY_STEPS_MIN = STEPS_MIN
 """For so long things go wrong; what follows, until rest, is nearly as long again."""
 REST_SECONDS = POLL_SECONDS + 0.2
 """Longer than any loop sleeps between two looks."""
@@ -73,10 +73,10 @@ class Play:
         while world.steps < self.depth:
             call, state = next_call(world, len(self.calls), self.cases)
             self.calls.append(call)
-            world.last_fault = "none"
             world.trace("call", str(call.number), call.operation, state)
             await perform(world, call)
-            self.coverage[f"{call.operation} × {state} × {world.last_fault}"] += 1
+            for fault in call.faults or {"none"}:
+                self.coverage[f"{call.operation} × {state} × {fault}"] += 1
             world.trace("answer", str(call.number), call.outcome, call.code)
             if call.outcome != "ok":
                 continue
@@ -148,7 +148,7 @@ def _act(play: Play) -> None:
     for name in names:
         world.add(SERVICES[name])
         world.start(name)
-    play.depth = FAULTY_STEPS_MIN + rng.randrange(40)
+    play.depth = FAULTY_STEPS_MIN + rng.randrange(30)
     people = [world.loop.create_task(play.person()) for _ in range(rng.randint(3, 5))]
     if world.ingress:
         play.publisher = publishers.draw(world)

@@ -52,6 +52,7 @@ from tests.simulation.people import (
     BY_NAME,
     call_on,
     capacity_change,
+    registration,
     setting_up,
     submission,
 )
@@ -184,6 +185,15 @@ _WALKS = (
 """How far the requests have come that every seed begins with."""
 
 
+_RISK_WALKS = (
+    (),
+    ("risk.assess",),
+    ("risk.assess", "risk.plan-treatment"),
+    ("risk.assess", "risk.plan-treatment", "risk.complete-treatment"),
+)
+"""The same for risks."""
+
+
 def _requests(world: World) -> list[UUID]:
     """Bring some requests to different points of their life; return them."""
     cases: list[UUID] = []
@@ -203,6 +213,16 @@ def _requests(world: World) -> list[UUID]:
         for step in walk:
             number -= 1
             call, _ = call_on(world, number, BY_NAME[step], cases[-1])
+            call.if_match = "*"
+            make(call)
+        number -= 1
+    for walk in _RISK_WALKS:
+        registered = registration(number)
+        make(registered)
+        for step in walk:
+            number -= 1
+            id_ = UUID(registered.stream.rpartition("/")[2])
+            call, _ = call_on(world, number, BY_NAME[step], id_)
             call.if_match = "*"
             make(call)
         number -= 1

@@ -1,7 +1,9 @@
 """A long run goes on where it was, for one revision of the code, and adds up."""
 
+from collections import Counter
 from pathlib import Path
 
+from tests.simulation.faults import FAULTS_OF_CALLS
 from tests.simulation.results import Results
 from tests.simulation.simulation import Outcome
 
@@ -24,6 +26,17 @@ def test_what_ran_is_not_run_again(tmp_path: Path) -> None:
     assert again.todo("b", 1, 100) == [range(1, 101)]
     assert [(run["from"], run["to"]) for run in again.runs] == [(1, 60), (81, 90)]
     assert sum(again.depths.values()) == 70
+
+
+def test_what_was_never_met_is_told() -> None:
+    results = Results()
+    met = Counter({"a × new × none": 3, "a × new × kill": 1, "a × old × lose": 1})
+    results.add("a", 1, [Outcome(1, coverage=met)])
+    assert results.covering == 1
+    missing = results.never_met()
+    assert {"a × old × none", "a × old × kill"} <= set(missing)
+    assert not met.keys() & set(missing)
+    assert len(missing) + len(met) == 2 * (1 + len(FAULTS_OF_CALLS))
 
 
 def test_a_failure_is_kept_with_its_seed_and_commit(tmp_path: Path) -> None:

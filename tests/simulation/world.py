@@ -32,6 +32,11 @@ PROCESSES_MAX = 3
 DOWN_SECONDS = (0.2, 3.0, 30.0)
 
 
+Touch = tuple["asyncio.Future[str | None]", Process, str, str, set[str] | None]
+"""Who waits for the outside, in which process, for what kind of thing and what exactly, and where
+is noted what goes wrong."""
+
+
 class Stuck(AssertionError):
     """The world does not come to rest."""
 
@@ -67,12 +72,11 @@ class World:
         self.schemas: dict[str, Schema] = {}
         self.processes: dict[str, list[Process]] = {}
         self.services: dict[str, Service] = {}
-        self.touches: list[tuple[asyncio.Future[str | None], Process, str, str]] = []
-        self.parked: list[tuple[asyncio.Future[str | None], Process, str, str]] = []
+        self.touches: list[Touch] = []
+        self.parked: list[Touch] = []
         self.faults: FaultMix | None = None
         self.steps = 0
         self.fault_counts: Counter[str] = Counter()
-        self.last_fault: str = "none"
         self.ingress = False
         self.idle = False
         self.journal: Any = None
@@ -142,14 +146,14 @@ class World:
             touch = touches[place]
             touches[place] = touches[-1]
             touches.pop()
-            future, process, kind, what = touch
+            future, process, kind, what, own = touch
             if future.done():
                 continue
             if process.still_until > loop.now:
                 self.parked.append(touch)
                 continue
             self.steps += 1
-            self._go_on(future, process, kind, what)
+            self._go_on(future, process, kind, what, own)
             loop.settle()
             return True
         self.idle = True
@@ -160,7 +164,7 @@ class World:
 
     def _wake_still(self) -> None:
         """Move the time until the first of the processes that stand still goes on, or a timer."""
-        until = min(process.still_until for _, process, _, _ in self.parked)
+        until = min(process.still_until for _, process, *_ in self.parked)
         woken = self.loop.call_at(until, lambda: None)
         self.loop.advance()
         if self.loop.now >= until:
@@ -168,19 +172,24 @@ class World:
         self.touches += self.parked
         self.parked = []
 
-    def _go_on(self, future: Any, process: Process, kind: str, what: str) -> None:
+    def _go_on(
+        self, future: Any, process: Process, kind: str, what: str, own: set[str] | None
+    ) -> None:
         """Let a touch go on, with or without a fault."""
         fault = None if self.faults is None else self.faults.choose(kind, self.rng)
         if self.traces is not None:
             self.trace(kind, process.name, fault or "", " ".join(what.split())[:70])
-        verdict = None if fault is None else self._fail(fault, process)
+        verdict = None
+        if fault is not None:
+            self.fault_counts[f"{fault} × {kind}"] += 1
+            if own is not None:
+                own.add(fault)
+            verdict = self._fail(fault, process)
         if not future.done():
             future.set_result(verdict)
 
     def _fail(self, fault: str, process: Process) -> str | None:
         """Let a fault happen; return what the toucher learns of it."""
-        self.fault_counts[fault] += 1
-        self.last_fault = fault
         name = process.service.name
         match fault:
             case "kill":
