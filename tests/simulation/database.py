@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from casebook.kit.postgres.database import Database
+from casebook.kit.postgres.database import LOCK_TIMEOUT, Database
 from tests.simulation.statements import UnknownStatement, find
 from tests.simulation.tables import Schema, Transaction
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.processes import Process
 
 HTTP_CONNECTIONS, BACKGROUND_CONNECTIONS = 4, 3
+LOCK_SECONDS = float(LOCK_TIMEOUT.removesuffix("s"))
 
 
 class MemoryDatabase(Database):
@@ -43,7 +44,7 @@ class MemoryDatabase(Database):
         else:
             await free.acquire()
         try:
-            yield MemoryConnection(self)
+            yield MemoryConnection(self, lock_timeout=LOCK_SECONDS)
         finally:
             free.release()
 
@@ -57,8 +58,9 @@ class MemoryDatabase(Database):
 class MemoryConnection:
     """One session: at most one transaction, whose end a lost connection is too."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: MemoryDatabase, lock_timeout: float | None = None) -> None:
         self.database = database
+        self.lock_timeout = lock_timeout
         self.current: Transaction | None = None
         self.lost = False
 
@@ -84,6 +86,7 @@ class MemoryConnection:
     def begin(self) -> Transaction:
         """Begin a transaction."""
         transaction = self.database.process.begin(self.database.tables)
+        transaction.lock_timeout = self.lock_timeout
         self.current = transaction
         return transaction
 

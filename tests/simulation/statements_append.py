@@ -257,7 +257,6 @@ _CLAIMED = record("claimed", "key_id", "wrapped")
 def claim_answer(
     tx: Transaction, principal: str, route: str, key: str, fingerprint: bytes, now: Any, group: str
 ) -> Any:
-    tx.lock_timeout = 2.0
     sealing = tx.get("data_keys", group)  # as it stood when the statement began
     name = (principal, route, key)
     claimed = yield from tx.claim("idempotency", name)

@@ -153,6 +153,50 @@ async def test_while_the_first_is_in_flight_the_second_is_told_so(
     assert (await send).status_code == 201
 
 
+async def test_an_answer_that_took_two_attempts_can_be_read_again(
+    served: Served, wang: Headers
+) -> None:
+    """The key that the first attempt made for all answers was rolled back with it."""
+    for statement in _FIRST_COMMIT_FAILS:
+        await served.bench.fetch(statement)
+    path, key = f"/requests/{case()}", {"Idempotency_Key": "k"}
+    first = await served.send("PUT", path, wang, {"title": "打印机"}, **key)
+    assert await served.bench.value("SELECT last_value FROM attempts") == 2
+    again = await served.send("PUT", path, wang, {"title": "打印机"}, **key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert await events(served.bench) == 1
+
+
+_FIRST_COMMIT_FAILS = (
+    "CREATE SEQUENCE attempts",
+    """
+    CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('attempts') = 1 THEN
+            RAISE EXCEPTION 'others were first' USING ERRCODE = 'serialization_failure';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER fail_once AFTER INSERT ON idempotency
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_once()
+    """,
+)
+
+
+async def test_a_request_waits_for_no_lock_for_ever(served: Served, wang: Headers) -> None:
+    connection = await asyncpg.connect(served.bench.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE intake.idempotency, intake.data_keys")
+            busy = await served.send("PUT", f"/requests/{case()}", wang, {"title": "x"})
+    finally:
+        await connection.close()
+    assert problem(busy) == (409, "idempotency-key-in-flight")
+
+
 async def test_answers_are_kept_for_seven_days(served: Served, wang: Headers) -> None:
     await created(served, wang)
     count = "SELECT count(*) FROM idempotency"

@@ -186,6 +186,26 @@ async def test_data_that_is_not_of_its_type_parks_the_case(memory: Bench, log: M
     assert [row[0] for row in await parked(memory)] == [key]
 
 
+async def test_a_reason_that_no_database_takes_does_not_stop_the_reader(
+    memory: Bench, log: MemoryLog
+) -> None:
+    bad, good = case(), case()
+
+    class Rude(Tally):
+        def fold(self, row: Row | None, fact: Any) -> Row:
+            if fact.case == bad:
+                raise ValueError("found \x00 and \ud800")
+            return super().fold(row, fact)
+
+    tell(log, *(fact(f"work-order/{key}", 1, WorkOrderOpened()) for key in (bad, good)))
+    async with memory.running(intake(Rude())) as runtime:
+        async with asyncio.timeout(10):
+            await settled(runtime)
+    assert await tally(memory) == {good: "work-order@1"}
+    error = await memory.value("SELECT error FROM parked")
+    assert error == "ValueError: found \ufffd and \ufffd"
+
+
 def _sound(key: str, **changes: Any) -> str:
     attributes = orjson.loads(fact(f"work-order/{key}", 1, WorkOrderOpened()).record())
     return orjson.dumps({k: v for k, v in (attributes | changes).items() if v != ...}).decode()

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from casebook.kit.logging import configure_logging, describe_exception, get_logger
+from casebook.kit.logging import configure_logging, describe_exception, get_logger, summary
 from casebook.kit.tracing import trace
 
 CANARY = "canary-51c2"
@@ -69,6 +69,17 @@ def test_an_exception_is_described_without_input(stream: io.StringIO) -> None:
     assert "test_logging.py" in line["exception"][0]["frames"][0]
     assert CANARY not in stream.getvalue()
     assert TOKEN not in stream.getvalue()
+
+
+def test_one_line_about_an_exception_repeats_no_input_and_can_be_stored() -> None:
+    class Model(BaseModel):
+        number: int
+
+    with pytest.raises(ValidationError) as caught:
+        Model.model_validate({"number": CANARY})
+    assert summary(caught.value) == "ValidationError: Model: ['int_parsing']"
+    assert summary(KeyError(CANARY)) == "KeyError"
+    assert summary(ValueError("a\x00b\ud800")) == "ValueError: a\ufffdb\ufffd"
 
 
 def test_the_database_may_not_repeat_values_either() -> None:

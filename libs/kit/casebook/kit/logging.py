@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
+from casebook.events.values import UNSAFE_TEXT
 from casebook.kit.clock import SystemClock
 from casebook.kit.tracing import current_span_id, current_trace_id
 
@@ -73,6 +74,16 @@ def describe_exception(error: BaseException) -> list[dict[str, Any]]:
         hidden = current.__suppress_context__
         current = current.__cause__ or (None if hidden else current.__context__)
     return described
+
+
+def summary(error: BaseException) -> str:
+    """Return one line about an exception that can be shown and stored, without what could be input.
+
+    What the data hold that a handler fails on may be anything, also what no database takes.
+    """
+    message = _message(error)
+    said = f"{type(error).__qualname__}: {message}" if message else type(error).__qualname__
+    return UNSAFE_TEXT.sub("\ufffd", said)
 
 
 def _message(error: BaseException) -> str:

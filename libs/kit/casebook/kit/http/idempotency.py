@@ -31,12 +31,10 @@ TIDY_SECONDS = 3600.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _NAMESPACE = UUID("0f0a7f0e-9d0c-4f1e-8c55-5c9f6f2f7a10")
 _KEEP = ("etag", "casebook-version", "content-type", "location")
-# Whoever waits for the same key, or later for a stream, waits for two seconds at most.
 _CLAIM = """
 WITH claimed AS (
     INSERT INTO idempotency (principal, route, key, fingerprint, created_at)
-    SELECT $1::text, $2::text, $3::text, $4::bytea, $5::timestamptz
-    FROM set_config('lock_timeout', '2s', true)
+    VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING RETURNING true
 )
 SELECT (SELECT true FROM claimed) AS claimed, k.key_id, k.wrapped
@@ -102,8 +100,8 @@ class Idempotency:
                 409, "idempotency-key-in-flight", "the first request is still running",
                 headers={"Retry-After": "1"},
             ) from None  # fmt: skip
-        if key_id is not None:
-            self.data_key = self.runtime.keys.unwrap(key_id, wrapped)
+        # Not what an attempt before this one has made: it was rolled back with that.
+        self.data_key = None if key_id is None else self.runtime.keys.unwrap(key_id, wrapped)
         if claimed:
             return None
         row = await connection.fetchrow(_SELECT, *name)

@@ -110,8 +110,11 @@ class TextReader:
             )
             response.raise_for_status()
             answer = KeyAnswer.model_validate_json(response.content)
-            pairs = answer.keys.items()
-            return [DataKey(key_id, base64.b64decode(secret)) for key_id, secret in pairs]
+            return [
+                DataKey(key_id, base64.b64decode(answer.keys[key_id]))
+                for key_id in key_ids
+                if key_id in answer.keys  # what nobody asked for is nobody's business
+            ]
         except (httpx.HTTPError, ValueError) as error:
             self._log.warning("keys.unavailable", of=service, error=type(error).__name__)
             return []

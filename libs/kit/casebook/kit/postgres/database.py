@@ -20,6 +20,8 @@ _DIALECT = asyncpg_dialect.dialect()
 
 REQUEST_PATIENCE_SECONDS = 0.5
 """How long a request waits for the server before it asks whether anybody is there."""
+LOCK_TIMEOUT = "2s"
+"""How long a request waits for another one: for a stream, an idempotency key, a table."""
 WORK_PATIENCE_SECONDS = 10.0
 """The same for background work, which nobody waits for."""
 
@@ -64,7 +66,12 @@ class Database:
     def __init__(self, dsn: str, schema: str, *, http: int, background: int) -> None:
         self.schema = schema
         self.requests = Pool(
-            dsn, schema, http, lent_within=1.0, patience_seconds=REQUEST_PATIENCE_SECONDS
+            dsn,
+            schema,
+            http,
+            lent_within=1.0,
+            patience_seconds=REQUEST_PATIENCE_SECONDS,
+            lock_timeout=LOCK_TIMEOUT,
         )
         self.work = Pool(dsn, schema, background, patience_seconds=WORK_PATIENCE_SECONDS)
 

@@ -26,6 +26,8 @@ PROBE_FRESH_SECONDS = 0.5
 CLOSE_SECONDS_MAX = 2.0
 _SESSION = {
     "timezone": "UTC",
+    # Who waits for a lock, or loses a race, then looks again and sees what the other one wrote.
+    "default_transaction_isolation": "read committed",
     # The server lets go of what a process holds that hangs, or that it cannot reach any more.
     "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "10",
@@ -39,7 +41,8 @@ class Pool:
     """The connections of one service that one event loop uses.
 
     ``lent_within`` is how long to wait for a free one, in seconds; ``patience_seconds`` how long
-    whoever has one waits for the server before it is asked whether it is there.
+    whoever has one waits for the server before it is asked whether it is there;
+    ``lock_timeout`` how long a statement waits for others, as PostgreSQL writes it.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class Pool:
         *,
         patience_seconds: float,
         lent_within: float | None = None,
+        lock_timeout: str = "0",
     ) -> None:
         self.schema = schema
         self._dsn = dsn
         self._size = size
         self._patience_seconds = patience_seconds
         self._lent_within = lent_within
+        self._lock_timeout = lock_timeout
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._probing = asyncio.Lock()
         self._answered = (0.0, True)
@@ -73,6 +78,7 @@ class Pool:
             server_settings={
                 "search_path": self.schema,
                 "application_name": f"casebook-{self.schema}",
+                "lock_timeout": self._lock_timeout,
                 **_SESSION,
             },
         )

@@ -28,7 +28,7 @@ from casebook.kit.clock import Clock
 from casebook.kit.decider import Fact, Refused
 from casebook.kit.ids import named_id
 from casebook.kit.log.event_log import PARTITIONS, Batch, LogRecord
-from casebook.kit.logging import get_logger
+from casebook.kit.logging import get_logger, summary
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, Connection
 from casebook.kit.read_models.projections import Projection, ProjectionTable
 from casebook.kit.read_models.registry import NewerRelease, active_tables, newer_tables
@@ -180,7 +180,7 @@ class Applier:
                 except Exception as error:  # noqa: BLE001 - the case is parked with the reason
                     if attempt == ATTEMPTS_MAX:
                         self._lines.error("case.parked", key=key, exc_info=error)
-                        await self._park(connection, mine, repr(error), attempt)
+                        await self._park(connection, mine, summary(error), attempt)
                         outcome.count(_types(mine), "parked")
         return outcome
 

@@ -16,7 +16,7 @@ from casebook.kit.bookkeeping.checkpoints import LIVE, read_checkpoints
 from casebook.kit.bookkeeping.history import History, StoreBehind
 from casebook.kit.clock import Clock
 from casebook.kit.failpoints import reach
-from casebook.kit.log.event_log import Batch, EventLog, LogConsumer
+from casebook.kit.log.event_log import PARTITIONS, Batch, EventLog, LogConsumer
 from casebook.kit.logging import get_logger
 from casebook.kit.postgres.database import INFRASTRUCTURE_ERRORS, RACES, Database
 from casebook.kit.read_models.registry import NewerRelease
@@ -105,14 +105,15 @@ class Reader:
     async def _read(self, consumer: LogConsumer) -> None:
         """Poll and apply."""
         woken = self.log_signal.subscribe()
-        pace = Pace(self._records_max)
+        pace = Pace(self._records_max // PARTITIONS)
         try:
             while True:
                 batch = await consumer.poll(self._records_max, self._poll_seconds)
                 if batch:
                     pace.begin()
                     await self._apply(consumer, batch)
-                    await pace.rest(sum(map(len, batch.values())))
+                    # What one partition has for long is a backlog, however little others have.
+                    await pace.rest(max(map(len, batch.values())))
                 await self._look(due=not batch)
                 if not batch and not self._log.wakes():
                     await wait(woken, self._poll_seconds)

@@ -106,7 +106,7 @@ class Timers:
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 - one bad timer must not stop the others
-                _LOG.warning("timers.isolating", error=repr(error))
+                _LOG.warning("timers.isolating", exc_info=error)
                 late = await self._fire_one_by_one(connection, due)
         lateness = metrics.TIMER_LATENESS.labels(self._store.service.name)
         for seconds in late:
@@ -124,7 +124,7 @@ class Timers:
             except INFRASTRUCTURE_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 - reported, and visible in the table
-                _LOG.error("timer.failed", timer=str(timer["id"]), error=repr(error))
+                _LOG.error("timer.failed", timer=str(timer["id"]), exc_info=error)
                 await connection.execute(_FIRE, [timer["id"]], self._clock.now(), "failed")
         return late
 
