@@ -18,6 +18,9 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
            --custom-compile-command "make lock"
+# Of all faults, those that fit into a quarter of an hour of two cores with everything else.
+FAULTS_IN_SHORT := tests/chaos/kills $(patsubst %,tests/chaos/test_%.py,deadlines poison read_models \
+                   restore)
 # What `make lint`, `fmt` and `types` look at; a folder that does not exist yet is left out.
 SOURCES := $(wildcard libs services console tests tools bench)
 
@@ -58,7 +61,7 @@ bench: prerequisites setup  ## throughput and latency on this machine, beside li
 test: prerequisites setup lint types imports tidy  ## lint, types, tidy, all tests but long ones
 	@failed=0; \
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not performance" \
-	  tests/system tests/chaos/kills tests/fuzz tests/simulation tests/component tests/contract \
+	  tests/system $(FAULTS_IN_SHORT) tests/fuzz tests/simulation tests/component tests/contract \
 	  tests/unit tests/tidy || failed=1; \
 	$(PYTEST) -m performance tests/system || failed=1; \
 	exit $$failed  # a failure hides no other
@@ -66,7 +69,7 @@ test: prerequisites setup lint types imports tidy  ## lint, types, tidy, all tes
 performance: prerequisites setup  ## every bench, in small: that it runs and tells its ratios
 	@$(PYTEST) tests/performance
 
-faults: prerequisites setup  ## kills, cuts, failovers, poison, restored backups, in short
+faults: prerequisites setup  ## all faults in short: these, cuts, zombies, brokers that fail over
 	@$(PYTEST) $(SIDE_BY_SIDE) tests/chaos
 
 # Kafka and PostgreSQL 15 for the tests come as Java archives where nothing better is at hand.

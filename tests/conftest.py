@@ -12,7 +12,7 @@ from tests.support.figures import FIGURE, Tell
 
 LONGEST = (
     "recovery_walk", "import_whole", "kills", "fuzz", "fuzz_kafka", "production_walk", "production",
-    "import",
+    "import", "read_models", "deadlines", "restore", "poison",
 )  # fmt: skip
 """What begins first: a file that takes minutes must not be the last one running."""
 
