@@ -12,11 +12,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
+from sqlalchemy import true
 
+from casebook.events import kpi_definitions
+from casebook.kit.postgres.database import compiled
+from casebook.monitoring.projections import kpi_table
 from tests.support.audit_log import SAMPLE, Request, read_requests
 from tests.support.command import CommandLine, Done, Running, eventually
 from tests.support.figures import Tell
@@ -25,6 +31,7 @@ from tests.support.processes import servers_of
 
 README = Path("README.md")
 GUIDE = Path("docs/how-to/import-a-servicenow-audit-log.md")
+NEW_KPI = Path("docs/how-to/add-a-kpi.md").read_text(encoding="utf-8")
 KIND = "servicenow-audit"
 SOURCE = "uci498"
 SUMMARY = {"rows", "requests", "events", "duplicates", "quarantined", "seconds"}
@@ -84,6 +91,28 @@ def test_the_kpis_are_those_of_the_second_opinion(
     with platform.client("auditor") as client:
         answer = client.get("/monitoring/v1/kpis", params={"by": "team", "origin": "observed"})
     assert kpis(platform.command, "team", "observed") == answer.json()
+
+
+async def test_the_guide_to_a_new_kpi_says_what_it_gives(
+    platform: Running, summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry of the guide, measured over the sample; nobody has changed the definitions."""
+    [code] = re.findall(r"```python\n(.*?)```", NEW_KPI, re.DOTALL)
+    [told] = re.findall(r"gives ([\d.]+) %", NEW_KPI)
+    entry = eval(dedent(code), dict(vars(kpi_definitions)))  # noqa: S307 - it is our own page
+    monkeypatch.setattr(kpi_table, "KPIS", (*kpi_table.KPIS, *entry))
+    table = kpi_table.KpiTable(None, "all")
+    statement, arguments = compiled(table.statement(true()))
+    connection = await asyncpg.connect(
+        platform.database_url, server_settings={"search_path": "monitoring"}
+    )
+    try:
+        rows = table.rows([dict(row) for row in await connection.fetch(statement, *arguments)])
+    finally:
+        await connection.close()
+    [value] = [row.value for row in rows if row.kpi.id == entry[0].id]
+    assert value is not None
+    assert f"{100 * value:.2f}" == told
 
 
 def test_importing_twice_adds_nothing(platform: Running, summary: dict[str, Any]) -> None:
