@@ -12,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import asyncpg
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from casebook.console.verify import services
 from casebook.intake.service import SERVICE as INTAKE
@@ -29,6 +27,7 @@ from casebook.kit.verification.verify import Place, Report, verify
 from tests.support import oracle
 from tests.support.audit_log import SAMPLE, read_requests
 from tests.support.command import eventually
+from tests.support.consumer_groups import members
 from tests.support.kafka import kafka_for_tests
 from tests.support.production import (
     SERVICES,
@@ -175,21 +174,6 @@ def test_the_import_gives_the_kpis_of_the_second_opinion(production: Production)
 # --- replicas -----------------------------------------------------------------------------------
 
 
-async def members(group: str) -> list[set[int]]:
-    """Return the partitions of each member of a consumer group."""
-    admin: Any = AIOKafkaAdminClient(bootstrap_servers=kafka_for_tests())
-    await admin.start()
-    try:
-        [answer] = await admin.describe_consumer_groups([group])
-    finally:
-        await admin.close()
-    found: list[set[int]] = []
-    for member in answer.to_object()["groups"][0]["members"]:
-        assignment: Any = ConsumerProtocolMemberAssignment.decode(member["member_assignment"])
-        found.append({p for _, partitions in assignment.assignment for p in partitions})
-    return found
-
-
 async def logged(production: Production) -> int:
     """Return how many records the topic has."""
     log = KafkaLog(production.bootstrap, production.topic)
@@ -228,7 +212,7 @@ async def test_two_replicas_share_the_work_and_do_nothing_twice(
         eventually(lambda: len(set(found())) >= REQUESTS, statement, seconds_max=120)  # noqa: B023
         assert Counter(row[0] for row in found()) == dict.fromkeys(submitted, 1)
     for service in SERVICES:
-        shares = await members(f"casebook.{service}")
+        shares = await members(kafka_for_tests(), f"casebook.{service}")
         assert sorted(len(share) for share in shares) == [PARTITIONS // 2] * 2, service
         assert set().union(*shares) == set(range(PARTITIONS))
 
