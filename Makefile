@@ -19,8 +19,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
            --custom-compile-command "make lock"
 # Of all faults, those that fit into a quarter of an hour of two cores with everything else.
-FAULTS_IN_SHORT := tests/chaos/kills $(patsubst %,tests/chaos/test_%.py,deadlines poison read_models \
-                   restore)
+FAULTS_IN_SHORT := tests/chaos/kills \
+                   $(patsubst %,tests/chaos/test_%.py,deadlines poison read_models restore)
 # What `make lint`, `fmt` and `types` look at; a folder that does not exist yet is left out.
 SOURCES := $(wildcard libs services console tests tools bench)
 
