@@ -29,6 +29,11 @@ TABLES = (
     "events", "streams", "outbox", "checkpoints", "cases", "inbox", "parked", "quarantine",
     "timers", "idempotency", "rebuilds",
 )  # fmt: skip
+UNMATCHED = (
+    "stream LIKE 'work-order/%' AND state->>'status' = 'queued' AND state->>'origin' = 'live' "
+    "AND state->>'team' IS NOT NULL AND state->>'excluded' IS NULL"
+)
+"""Work that nobody has looked at yet: a matcher that lost its database comes back for it."""
 LOAD_SECONDS_MAX = 240.0
 LOOK_SECONDS = 0.5
 Row = dict[str, Any]
@@ -171,6 +176,8 @@ async def _left(place: Place, connection: Any) -> dict[str, int]:
         for projection in service.projections:
             if "pending" in projection.table.columns:  # what a worker has to decide about
                 left[projection.name] = await _count(connection, name, projection.name, "pending")
+    if DISPATCH in place.services:
+        left["unmatched work"] = await _count(connection, DISPATCH.name, "streams", UNMATCHED)
     return {what: count for what, count in left.items() if count}
 
 

@@ -6,26 +6,29 @@ import time
 import httpx
 import pytest
 
-from tests.chaos.ground import Ground, becomes
+from tests.chaos.ground import Ground, becomes, percentile
 from tests.chaos.workload import AUDITOR
+from tests.support.figures import Tell
 from tests.support.production import SERVICES
 from tests.support.proxy import KINDS, Kind, schedule
 
 UNAVAILABLE_SECONDS_MAX = 2.0
+SLOWEST_SECONDS_MAX = 3.0
+"""For one of ten: what is promised, and a second in which a busy machine does other things."""
 PROBE_SECONDS_MAX = 20.0
 SEED = 5
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cut"])
 async def test_without_the_database_people_are_told_so_at_once_and_it_heals_unaided(
-    ground: Ground, kind: Kind
+    ground: Ground, kind: Kind, tell: Tell
 ) -> None:
-    """F-05: 503 with a problem in less than two seconds, never 500; then all goes on."""
+    """F-05: 503 with a problem in two seconds, not only mostly, never 500; then all goes on."""
     async with ground.people(seed=SEED) as people:
         request = await people.submit()
         with ground.deployment.doors["postgres"].broken(kind):
             seconds: list[float] = []
-            for _ in range(3):
+            for _ in range(5):
                 for answer in (
                     people.ask(AUDITOR, "GET", "intake", f"/requests/{request}"),
                     people.ask(AUDITOR, "GET", "dispatch", f"/work-orders/{request}"),
@@ -40,7 +43,9 @@ async def test_without_the_database_people_are_told_so_at_once_and_it_heals_unai
             attempts = [o for o in ground.history.ops if o.key == op.key]
             assert {o.status for o in attempts} == {503}
             seconds += [o.ended - o.started for o in attempts]
-            assert sorted(seconds)[len(seconds) // 2] < UNAVAILABLE_SECONDS_MAX, seconds
+            tell(f"{kind}: told after {', '.join(f'{taken:.2f}' for taken in sorted(seconds))} s")
+            assert percentile(sorted(seconds), 0.9) < UNAVAILABLE_SECONDS_MAX, seconds
+            assert max(seconds) < SLOWEST_SECONDS_MAX, seconds
             for name in SERVICES:
                 alive = await asyncio.to_thread(httpx.get, f"{people.shared.urls[name]}/livez")
                 assert alive.status_code == 200
