@@ -1,16 +1,23 @@
 """Clocks that jump, and processes that are not there when something is due (F-15, F-16)."""
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import orjson
 import pytest
 
 from tests.chaos.ground import Ground, becomes
 from tests.chaos.workload import AUDITOR
+from tests.support.production import SERVICES
 
+Season: TypeAlias = Literal["spring", "autumn"]
+MINUTE = timedelta(minutes=1)
+CHANGE_AFTER = timedelta(minutes=12)
+"""Later than processes need to start, and sooner than the first promise is due."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BREACHED = "casebook.service-level.target-breached.v1"
 WITHDRAWN = "casebook.service-level.breach-withdrawn.v1"
@@ -62,6 +69,72 @@ async def test_a_clock_that_jumps_breaks_no_promise_twice_and_misses_none(later:
             assert breaches(later, request) == once
             assert levels(later, request, WITHDRAWN) == []
     assert await later.violations() == []
+
+
+@pytest.mark.parametrize("season", ["spring", "autumn"])
+async def test_clocks_that_are_put_forward_or_back_move_no_deadline(
+    later: Ground, season: Season
+) -> None:
+    """F-15: targets are 24 × 7 time; where the machine's zone changes meanwhile, as without."""
+    deployment, clock = later.deployment, later.deployment.clock
+    change = deployment.place.now().replace(microsecond=0) + CHANGE_AFTER
+    zone = changing_zone(change, season)
+    shift = utc_offset(zone, change + MINUTE) - utc_offset(zone, change - MINUTE)
+    assert shift == (HOUR if season == "spring" else -HOUR)
+    deployment.production.settings["TZ"] = zone
+    try:
+        for name in SERVICES:
+            deployment.kill(name)
+        await asyncio.to_thread(deployment.heal)
+    finally:
+        del deployment.production.settings["TZ"]
+    async with later.people(seed=SEED + 3) as people:
+        request = await people.submit(impact=1, urgency=1)
+        await becomes(lambda: wanted(later, request), "timers")
+        began = later.value(
+            "SELECT (record::json->>'time')::timestamptz FROM intake.events "
+            f"WHERE stream = 'request/{request}' AND version = 1"
+        )
+        due = {"response": began + 15 * MINUTE, "resolution": began + 4 * HOUR}
+        assert began < change < due["response"]
+        broken: Counter[str] = Counter()
+        for promise, moment in due.items():
+            clock.ahead += moment - 3 * MINUTE - deployment.place.now()
+            await asyncio.sleep(2.5)  # long enough for a timer that should not fire to do it
+            assert breaches(later, request) == broken, "an hour early"
+            clock.ahead += 4 * MINUTE
+            broken[promise] += 1
+            await becomes(lambda: breaches(later, request).total() >= broken.total(), "the breach")
+            assert breaches(later, request) == broken
+        answer = await people.ask(AUDITOR, "GET", "monitoring", f"/service-levels/{request}")
+        for told in answer.json()["clocks"]:
+            assert datetime.fromisoformat(told["due_at"]) == due[told["clock"]]
+            elapsed = deployment.place.now() - began
+            assert abs(elapsed.total_seconds() - told["elapsed_seconds"]) < MINUTE.total_seconds()
+    assert {data["due_at"] for data in levels(later, request, BREACHED)} == {
+        moment.isoformat().replace("+00:00", "Z") for moment in due.values()
+    }
+    assert await later.violations() == []
+
+
+def changing_zone(change: datetime, season: Season) -> str:
+    """Return a zone one hour east whose clocks change at a moment, as POSIX writes it."""
+    half_a_year = timedelta(days=180)
+    begin, end = (change, change + half_a_year) if season == "spring" else (
+        change - half_a_year, change,
+    )  # fmt: skip
+    # Each change is said in the time that its zone had before it.
+    rules = [f"{at.timetuple().tm_yday - 1}/{at:%H:%M:%S}" for at in (begin + HOUR, end + 2 * HOUR)]
+    return f"CET-1CEST,{','.join(rules)}"
+
+
+def utc_offset(zone: str, moment: datetime) -> timedelta:
+    """Return how far a process in a zone is ahead of UTC, as its C library says."""
+    tell = f"import time; print(time.localtime({moment.timestamp()}).tm_gmtoff)"
+    done = subprocess.run(
+        [sys.executable, "-c", tell], env={"TZ": zone}, capture_output=True, text=True, check=True
+    )
+    return timedelta(seconds=int(done.stdout))
 
 
 async def test_what_was_due_while_nobody_was_there_happens_once_and_late(later: Ground) -> None:
