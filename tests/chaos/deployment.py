@@ -40,8 +40,16 @@ class Database:
 
     def kill(self) -> None:
         """End it at once with all its connections, and let it recover."""
+        self.crash()
+        self.recover()
+
+    def crash(self) -> None:
+        """End it at once with all its connections."""
         self._server.kill()
         self._watchdog.cancel()
+
+    def recover(self) -> None:
+        """Start it again after a crash, and wait until it answers."""
         self._server.launch()
         self._watchdog = self._watched()
 

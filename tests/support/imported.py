@@ -5,9 +5,12 @@ import gzip
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
+
+import httpx
 
 from casebook.events.kafka import record_to_kafka
 from tests.support import oracle
@@ -34,17 +37,33 @@ _LEFT = "SELECT count(*) FROM {}.{}"
 
 
 async def check_order(platform: Running, requests: Iterable[Request], source: str) -> int:
-    """Check that the log tells every request as its source did; return how many events it has.
+    """Check that the log tells every request as its source did; return how many events it has."""
+    records = await platform.fetch(_RECORDS, source)
+    return check_records([Told(**record) for record in records], requests, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a record of the log says of where it comes from, and where it stands."""
+
+    key: str
+    partition: int
+    sequence: int
+    origin_id: str
+
+
+def check_records(records: Iterable[Told], requests: Iterable[Request], source: str) -> int:
+    """Check that records, in order, tell every request as its source did; return their number.
 
     The places in the source's history count up without a gap. Independently of them, the rows
     of the file come one after the other, and each has left something.
     """
     found: dict[str, list[tuple[int, int]]] = defaultdict(list)
     partitions: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for record in await platform.fetch(_RECORDS, source):
-        number, row, _ = str(record["origin_id"]).removeprefix(f"{source}:").split(":")
-        found[number].append((record["sequence"], int(row)))
-        partitions[number].add((record["key"], record["partition"]))
+    for record in records:
+        number, row, _ = record.origin_id.removeprefix(f"{source}:").split(":")
+        found[number].append((record.sequence, int(row)))
+        partitions[number].add((record.key, record.partition))
     expected = {request.number: len(request.rows) for request in requests}
     assert found.keys() == expected.keys()
     for number, places in found.items():
@@ -84,22 +103,33 @@ def check_kpis(
     origins: Sequence[str] = tuple(ORIGINS),
     moment: datetime | None = None,
 ) -> None:
-    """Check that the KPI table is the one that the second opinion gives, in every breakdown.
+    """Check that the KPI table is the one that the second opinion gives, in every breakdown."""
+    with platform.client() as client:
+        check_kpis_of(client, requests, origins=origins, moment=moment)
+
+
+def check_kpis_of(
+    client: httpx.Client,
+    requests: Sequence[Request],
+    *,
+    origins: Sequence[str],
+    moment: datetime | None = None,
+) -> None:
+    """Check that whoever may see the KPI table gets the one that the second opinion gives.
 
     With ``moment``, the table as of then, which is that of what had happened by then.
     """
     when = {"as_of": moment.isoformat()} if moment else {}
     requests = as_of(requests, moment) if moment else requests
-    with platform.client() as client:
-        for by in (None, *get_args(oracle.By)):
-            for origin in origins:
-                query = {"origin": origin} | ({"by": by} if by else {}) | when
-                answer = client.get("/monitoring/v1/kpis", params=query)
-                assert answer.status_code == 200, answer.text
-                expected = oracle.kpi_table(requests, by=by, origins=ORIGINS[origin])
-                differences = oracle.differences(expected, answer.json())
-                assert not differences, (by, origin, differences[:10])
-                assert _order(answer.json()) == _order(expected)
+    for by in (None, *get_args(oracle.By)):
+        for origin in origins:
+            query = {"origin": origin} | ({"by": by} if by else {}) | when
+            answer = client.get("/monitoring/v1/kpis", params=query)
+            assert answer.status_code == 200, answer.text
+            expected = oracle.kpi_table(requests, by=by, origins=ORIGINS[origin])
+            differences = oracle.differences(expected, answer.json())
+            assert not differences, (by, origin, differences[:10])
+            assert _order(answer.json()) == _order(expected)
 
 
 def _order(table: oracle.Json) -> list[tuple[str, oracle.Json]]:
