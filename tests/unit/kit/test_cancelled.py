@@ -1,11 +1,14 @@
 """A library that cancels work of its own must not end ours, which nobody would notice."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from casebook.kit import runtime as kit_runtime
+from casebook.kit.log import kafka as kit_kafka
 from casebook.kit.log.kafka import LogUnavailable, finished
 from casebook.kit.runtime import Runtime
 
@@ -28,6 +31,25 @@ async def test_who_was_told_to_end_ends() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_fails_after_nobody_waits_for_it_any_more_is_not_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a question to a broker that is away does, some seconds after its asker gave up."""
+    monkeypatch.setattr(kit_kafka, "CLOSE_SECONDS_MAX", 0.01)
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: reported.append(about))
+
+    async def late() -> None:
+        await asyncio.sleep(0.1)
+        raise OSError("the broker is away")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(finished(late()), 0.01)
+    await asyncio.sleep(0.2)
+    gc.collect()
+    assert reported == []
 
 
 async def supervised(loop: Callable[[], Awaitable[None]], patch: pytest.MonkeyPatch) -> list[str]:

@@ -377,10 +377,9 @@ async def finished(work: Coroutine[Any, Any, Result]) -> Result:
     except asyncio.CancelledError:
         if task.cancelled() and not is_cancelled():
             raise LogUnavailable("the client has given up its own work") from None
-        done, _ = await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
-        for ended in done:
-            if not ended.cancelled():
-                ended.exception()  # it is of no interest any more
+        await asyncio.wait({task}, timeout=CLOSE_SECONDS_MAX)
+        # How it ended, or ends at last, is of no interest any more.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise
 
 
