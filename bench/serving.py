@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.client import HOST
 from bench.measuring import BadBench
 from bench.peers import ROOT, peer_python, peer_variables
-from tests.support.production import free_port
+from tests.support.ports import free_port
 from tests.support.watchdog import Watchdog
 
 READY_SECONDS_MAX = 120.0

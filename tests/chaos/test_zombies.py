@@ -12,7 +12,8 @@ from casebook.events.kafka import PARTITIONS
 from tests.chaos.ground import Ground, becomes
 from tests.support.consumer_groups import join_and_die, member, members
 from tests.support.figures import Tell
-from tests.support.production import Process, free_port
+from tests.support.ports import free_port
+from tests.support.production import Process
 
 SEED = 13
 GROUP = "casebook.dispatch"

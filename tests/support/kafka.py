@@ -29,6 +29,7 @@ from typing import Protocol, Self
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.support.java import DEPENDENCY_PLUGIN, MissingTool, fetched, find_java, maven
+from tests.support.ports import free_port
 from tests.support.watchdog import Watchdog
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
@@ -42,8 +43,6 @@ START_SECONDS_MAX = 240.0
 STOP_SECONDS_MAX = 20.0
 TOPIC_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.05
-# Below the range from which the system draws the ports of outgoing connections.
-PORT_MIN, PORT_COUNT = 20_000, 12_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Node:
 def new_nodes(count: int) -> list[Node]:
     """Return ``count`` members of a new cluster, on ports that are free now."""
     return [
-        Node(id=id_, port=_free_port(), controller_port=_free_port()) for id_ in range(1, count + 1)
+        Node(id=id_, port=free_port(), controller_port=free_port()) for id_ in range(1, count + 1)
     ]
 
 
@@ -333,17 +332,6 @@ def _answers(port: int) -> bool:
             return len(connection.recv(4)) == 4
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    while True:
-        port = PORT_MIN + secrets.randbelow(PORT_COUNT)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def _jars_name() -> str:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import httpx
 from casebook.platform.home import Home
 from tests.support.command import CommandLine, Done, environment
 from tests.support.kafka import kafka_for_tests
+from tests.support.ports import free_port
 from tests.support.postgres import DatabaseServer, postgres_for_tests
 from tests.support.watchdog import Watchdog
 
@@ -34,8 +34,6 @@ CONSOLE = "console"
 READY_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 60.0
 RUN_SECONDS_MAX = 300.0
-# Below the range from which the system draws the ports of outgoing connections.
-PORT_MIN, PORT_COUNT = 20_000, 12_000
 
 
 class FileClock:
@@ -214,18 +212,6 @@ def uvicorn(name: str, url: str) -> list[str]:
     port = url.rpartition(":")[2]
     words = [f"casebook.{name}.app:create_app", "--factory", "--port", port, "--no-access-log"]
     return [sys.executable, "-m", "uvicorn", *words]
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens now."""
-    while True:
-        port = PORT_MIN + secrets.randbelow(PORT_COUNT)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @contextlib.contextmanager

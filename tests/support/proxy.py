@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.production import free_port
+from tests.support.ports import free_port
 
 Way: TypeAlias = Literal["up", "down"]
 """From the client to the server, or back."""

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.command import CASEBOOK, environment
-from tests.support.production import SERVICES, Production, free_port
+from tests.support.ports import free_port
+from tests.support.production import SERVICES, Production
 from tests.support.watchdog import Watchdog
 
 GUIDES = Path(__file__).parents[2] / "docs/how-to"

@@ -28,12 +28,12 @@ from tests.support.command import eventually
 from tests.support.consumer_groups import members
 from tests.support.imported import check_kpis_of
 from tests.support.kafka import kafka_for_tests
+from tests.support.ports import free_port
 from tests.support.production import (
     SERVICES,
     Process,
     Production,
     execute,
-    free_port,
     new_production,
 )
 from tests.support.proxy import Proxy, to_port
