@@ -70,7 +70,7 @@ performance: prerequisites setup  ## every bench, in small: that it runs and tel
 	@$(PYTEST) tests/performance
 
 faults: prerequisites setup  ## all faults in short: these, cuts, zombies, brokers that fail over
-	@$(PYTEST) $(SIDE_BY_SIDE) tests/chaos
+	@$(PYTEST) $(SIDE_BY_SIDE) --write-results docs/results/faults.json tests/chaos
 
 # Kafka and PostgreSQL 15 for the tests come as Java archives where nothing better is at hand.
 prerequisites:
