@@ -185,7 +185,7 @@ async def test_a_case_whose_handler_fails_waits_in_order_and_is_retried(ground: 
         refused = await retry(people, bad)
         assert (refused.status_code, refused.json()["code"]) == (409, "still-failing")
         assert "planted" in ground.value(
-            f"SELECT error FROM intake.parked WHERE key = '{bad}' LIMIT 1"
+            f"SELECT error FROM intake.parked WHERE key = '{bad}' ORDER BY sequence LIMIT 1"
         )
         ground.fetch(f"ALTER TABLE intake.{table} DROP CONSTRAINT planted")
         done = await retry(people, bad)
