@@ -34,14 +34,14 @@ def seeded(request: pytest.FixtureRequest, record_property: Callable[[str, objec
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take the file for the results."""
-    parser.addoption(OPTION, type=Path, metavar="FILE", help="what each file of faults did")
+    parser.addoption(OPTION, metavar="FILE", help="what each file of faults did")
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Write the results, if asked; they come with the reports, whichever process ran the test."""
-    path: Path | None = config.getoption(OPTION)
+    path: str | None = config.getoption(OPTION, None)
     if path is not None:
         reports = [
             report
@@ -50,4 +50,4 @@ def pytest_terminal_summary(
             if isinstance(report, pytest.TestReport)
         ]
         found = {"commit": commit(), "files": by_file(reports)}
-        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        Path(path).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
